@@ -1,0 +1,106 @@
+"""Runs the test suites of a finished build and prints one total.
+
+Suites: layering, unit (GoogleTest programs in build/test/unit), lit, sanitizer. The last line is
+"N passed, N failed[, N skipped]"; the exit status is 0 only when nothing failed and something passed.
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LIT = "/usr/lib/llvm-22/bin/lit"
+
+
+class Total:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def add(self, passed, failed, skipped=0):
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+
+
+def run_unit(total, build="build", only=None, environment=None):
+    """Every GoogleTest program of a build, or those named."""
+    directory = os.path.join(ROOT, build, "test", "unit")
+    programs = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+    for program in programs:
+        path = os.path.join(directory, program)
+        if not os.access(path, os.X_OK) or os.path.isdir(path) or (only and program not in only):
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            report = os.path.join(scratch, "report.json")
+            result = subprocess.run([path, f"--gtest_output=json:{report}", "--gtest_brief=1"],
+                                    cwd=scratch, env=dict(os.environ, **(environment or {})))
+            if not os.path.exists(report):
+                print(f"{build}/{program}: no report, exit status {result.returncode}")
+                total.add(0, 1)
+                continue
+            with open(report) as f:
+                data = json.load(f)
+        cases = [case for suite in data["testsuites"] for case in suite["testsuite"]]
+        skipped = sum(case["result"] == "SKIPPED" for case in cases)
+        failed = sum(bool(case.get("failures")) for case in cases)
+        if result.returncode != 0 and failed == 0:
+            print(f"{build}/{program}: exit status {result.returncode}")
+            failed = 1
+        total.add(max(0, len(cases) - skipped - failed), failed, skipped)
+        print(f"{build}/{program}: {len(cases)} tests, {failed} failed")
+
+
+def run_lit(total):
+    with tempfile.TemporaryDirectory() as scratch:
+        report = os.path.join(scratch, "report.json")
+        subprocess.run([sys.executable, LIT, "-sv", "-o", report, os.path.join(ROOT, "build", "test")])
+        if not os.path.exists(report):
+            print("lit: no report")
+            total.add(0, 1)
+            return
+        with open(report) as f:
+            codes = [test["code"] for test in json.load(f)["tests"]]
+    good = sum(code in ("PASS", "FLAKYPASS") for code in codes)
+    skipped = sum(code in ("UNSUPPORTED", "SKIPPED") for code in codes)
+    total.add(good, len(codes) - good - skipped, skipped)
+    print(f"lit: {len(codes)} tests, {len(codes) - good - skipped} failed")
+
+
+def run_layering(total):
+    script = os.path.join(ROOT, "tools", "dev", "check_layering.py")
+    failed = subprocess.run([sys.executable, script]).returncode != 0
+    total.add(0 if failed else 1, 1 if failed else 0)
+
+
+def run_sanitizer(total):
+    """A short run of the runtime's tests under ASan+UBSan and TSan."""
+    for preset in ("asan-runtime", "tsan"):
+        built = subprocess.run([os.path.join(ROOT, "tools", "dev", "build"), preset])
+        if built.returncode != 0:
+            print(f"{preset}: does not build")
+            total.add(0, 1)
+            continue
+        run_unit(total, f"build-{preset}")
+
+
+SUITES = {"layering": run_layering, "unit": run_unit, "lit": run_lit, "sanitizer": run_sanitizer}
+
+
+def main():
+    wanted = sys.argv[1:] or list(SUITES)
+    unknown = [name for name in wanted if name not in SUITES]
+    if unknown:
+        print(f"check: error: unknown suite '{unknown[0]}'; known: {', '.join(SUITES)}", file=sys.stderr)
+        return 2
+    total = Total()
+    for name in wanted:
+        print(f"== {name}", flush=True)
+        SUITES[name](total)
+        sys.stdout.flush()
+    tail = f", {total.skipped} skipped" if total.skipped else ""
+    print(f"{total.passed} passed, {total.failed} failed{tail}")
+    return 0 if total.failed == 0 and total.passed > 0 else 1
+
+
+sys.exit(main())
