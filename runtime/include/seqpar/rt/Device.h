@@ -1,0 +1,127 @@
+//===- Device.h - memory and compute of one rank ----------------*- C++ -*-===//
+//
+// A Device executes the compute instructions of a program for one rank. Each back end implements
+// this interface; test/Runtime/DeviceConformance runs the same cases on all of them. The executor
+// resolves operands to addresses, so a Device knows nothing of buffers, loops or ranks.
+//
+// Calls are issued in program order by one thread per rank. On an asynchronous device they return
+// before the work is done; `synchronize` waits. Sizes are in elements unless called bytes. All
+// tensors are row-major fp32 unless said otherwise.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace seqpar::program {
+struct Program;
+}
+
+namespace seqpar::rt {
+
+/// c[m, n] = (accumulate ? c : 0) + alpha * op(a) * op(b). op(a) is [m, k]: stored [k, m] when
+/// transposeA; op(b) is [k, n]: stored [n, k] when transposeB. Leading dimensions in elements.
+struct GemmArgs {
+  const float *a;
+  const float *b;
+  float *c;
+  int64_t m, n, k;
+  bool transposeA, transposeB;
+  int64_t lda, ldb, ldc;
+  float alpha;
+  bool accumulate;
+};
+
+/// Runs kernel number `kernel` of the loaded program on rows [0, rows). `operands[i]` is the
+/// address of the kernel's i-th operand. Operands with access SumRows are overwritten with the
+/// sum, or added to when `accumulate`.
+struct RowKernelArgs {
+  int kernel;
+  std::span<void *const> operands;
+  int64_t rows;
+  bool accumulate;
+};
+
+/// Dropout of attention probabilities; rate 0 is off. An element is kept when the Philox4x32-10
+/// stream of (seed, step, site; sample, head, query position, key position) says so.
+struct AttentionDropout {
+  float rate = 0;
+  uint32_t seed = 0, step = 0, site = 0;
+  const int32_t *samples = nullptr; ///< [batch] sample numbers
+  int64_t queryOffset = 0;          ///< position of query 0 in the sequence
+  int64_t keyOffset = 0;            ///< position of key 0 in the sequence
+};
+
+/// Shapes of one attention block. q-like tensors are [batch, queries, heads * headDim], k-like
+/// [batch, keys, heads * headDim]; statistics [batch, heads, queries]; the mask is int32
+/// [batch, maskLength] with the block's keys starting at column maskOffset, 1 = real token.
+struct AttentionShape {
+  int64_t batch, heads, headDim, queries, keys;
+  int64_t maskLength, maskOffset;
+  float scale;
+};
+
+/// Online softmax (Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022, algorithm 1): folds
+/// one block of keys into the running state (out: unnormalised accumulator, lse: running maximum,
+/// sum: running sum). `initialize`: the state is set, not read. `finish`: afterwards out is
+/// normalised and lse holds maximum + log(sum). A query all of whose keys are masked ends with
+/// out = 0 and lse = +infinity, so that the backward pass gives it zero gradients.
+struct AttentionForwardArgs {
+  AttentionShape shape;
+  const float *q, *k, *v;
+  const int32_t *mask;
+  float *out, *lse, *sum;
+  bool initialize, finish;
+  AttentionDropout dropout;
+};
+
+/// Gradients of one block (FlashAttention, algorithm 4; delta = row sum of dout * out). `initialize`:
+/// delta is computed and dq is set, else both are read and dq is added to. dk and dv are overwritten,
+/// or added to when accumulateKV.
+struct AttentionBackwardArgs {
+  AttentionShape shape;
+  const float *q, *k, *v;
+  const int32_t *mask;
+  const float *out, *lse, *dout;
+  float *delta;
+  float *dq, *dk, *dv;
+  bool initialize, accumulateKV;
+  AttentionDropout dropout;
+};
+
+class Device {
+public:
+  virtual ~Device() = default;
+
+  virtual std::string name() const = 0;
+
+  /// Prepares the kernels of a program. Throws Error when none of its images fits this device.
+  virtual void loadKernels(const program::Program &program) = 0;
+
+  /// Memory aligned to 64 bytes, owned by the caller through release(). Throws Error naming the
+  /// size when there is not enough.
+  virtual void *allocate(size_t bytes) = 0;
+  virtual void release(void *memory) = 0;
+
+  virtual void copyToDevice(void *to, const void *from, size_t bytes) = 0;
+  virtual void copyToHost(void *to, const void *from, size_t bytes) = 0;
+  virtual void zero(void *memory, size_t bytes) = 0;
+
+  virtual void gemm(const GemmArgs &args) = 0;
+  virtual void rowKernel(const RowKernelArgs &args) = 0;
+  virtual void attentionForward(const AttentionForwardArgs &args) = 0;
+  virtual void attentionBackward(const AttentionBackwardArgs &args) = 0;
+
+  virtual void synchronize() = 0;
+};
+
+/// The host's cores as a device. `threads`: how many threads one rank may use (at least 1).
+/// `target` picks the kernels' instruction set ("x86-64-v4", "x86-64-v3"); empty: the best the
+/// host has.
+std::unique_ptr<Device> createCpuDevice(int threads, const std::string &target = "");
+
+} // namespace seqpar::rt
