@@ -1,0 +1,268 @@
+//===- Attention.cpp - attention blocks on the CPU ------------------------===//
+
+#include "seqpar/rt/cpu/Attention.h"
+
+#include "seqpar/rt/Error.h"
+#include "seqpar/rt/Philox.h"
+#include "seqpar/rt/cpu/Gemm.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace seqpar::rt {
+
+namespace {
+
+/// Tile extents, chosen by measuring: a tile of scores stays in the second-level cache.
+constexpr int64_t kQueryTile = 128, kKeyTile = 256;
+static_assert(kKeyTile % kTileColumnGranule == 0);
+
+int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+void checkShape(const AttentionShape &s, const AttentionDropout &d) {
+  if (s.batch < 1 || s.heads < 1 || s.queries < 1 || s.keys < 1)
+    fail("attention: expected batch, heads, queries and keys of at least 1, found {}, {}, {}, {}",
+         s.batch, s.heads, s.queries, s.keys);
+  if (s.headDim < 1 || s.headDim > 256)
+    fail("attention: expected a head dimension from 1 to 256, found {}", s.headDim);
+  if (s.maskOffset < 0 || s.maskOffset + s.keys > s.maskLength)
+    fail("attention: keys {} to {} lie outside the mask of length {}", s.maskOffset,
+         s.maskOffset + s.keys, s.maskLength);
+  if (d.rate == 0)
+    return;
+  if (!(d.rate > 0 && d.rate < 1))
+    fail("attention: expected a dropout rate in [0, 1), found {}", d.rate);
+  if (!d.samples || d.site > 0xffff || s.heads > 0x10000)
+    fail("attention: dropout needs sample numbers, a site below 65536 (found {}) and at most 65536 "
+         "heads (found {})",
+         d.site, s.heads);
+}
+
+TileDropout tileDropout(const AttentionDropout &d, int64_t sample, int64_t head, int64_t query,
+                        int64_t key) {
+  if (d.rate == 0)
+    return {};
+  return {dropoutThreshold(d.rate),
+          1.0f / (1.0f - d.rate),
+          d.seed,
+          d.step,
+          d.site << 16 | uint32_t(head),
+          uint32_t(d.samples[sample]),
+          uint32_t(d.queryOffset + query),
+          uint32_t(d.keyOffset + key)};
+}
+
+} // namespace
+
+/// One tile of scores: queries and keys of one head of one sample.
+struct CpuAttention::Work {
+  Work(const AttentionShape &s, int64_t sampleAndHead, int64_t queryTile, int64_t keyTile)
+      : sample(sampleAndHead / s.heads), head(sampleAndHead % s.heads), keyTile(keyTile),
+        ld(s.heads * s.headDim), queries{queryTile * kQueryTile, 0}, keys{keyTile * kKeyTile, 0} {
+    queries.size = std::min(kQueryTile, s.queries - queries.begin);
+    keys.size = std::min(kKeyTile, s.keys - keys.begin);
+    queryElement = (sample * s.queries + queries.begin) * ld + head * s.headDim;
+    keyElement = (sample * s.keys + keys.begin) * ld + head * s.headDim;
+    statistic = sampleAndHead * s.queries + queries.begin;
+    columns = ceilDiv(keys.size, kTileColumnGranule) * kTileColumnGranule;
+  }
+
+  int64_t sample, head, keyTile;
+  int64_t ld; ///< of q-like and k-like tensors
+  Span queries, keys;
+  int64_t queryElement, keyElement; ///< where the tile starts in q-like and k-like tensors
+  int64_t statistic;                ///< and in statistics
+  int64_t columns;                  ///< of the scores, padded
+};
+
+CpuAttention::CpuAttention(ThreadPool &pool, const AttentionTiles &tiles)
+    : pool(pool), tiles(tiles), scratch(pool.threads()) {
+  for (Scratch &each : scratch)
+    each.atLeast(2 * kQueryTile * kKeyTile * sizeof(float));
+}
+
+void CpuAttention::prepareMask(const AttentionShape &s, const int32_t *mask) {
+  keyTiles = ceilDiv(s.keys, kKeyTile);
+  keep.assign(s.batch * keyTiles * kKeyTile, 0);
+  tileMasks.assign(s.batch * keyTiles, TileMask::None);
+  for (int64_t b = 0; b < s.batch; ++b)
+    for (int64_t t = 0; t < keyTiles; ++t) {
+      const int32_t *from = mask + b * s.maskLength + s.maskOffset + t * kKeyTile;
+      int32_t *to = keep.data() + (b * keyTiles + t) * kKeyTile;
+      int64_t size = std::min(kKeyTile, s.keys - t * kKeyTile), kept = 0;
+      for (int64_t j = 0; j < size; ++j) {
+        to[j] = from[j] ? -1 : 0;
+        kept += from[j] != 0;
+      }
+      bool whole = kept == ceilDiv(size, kTileColumnGranule) * kTileColumnGranule;
+      tileMasks[b * keyTiles + t] = kept == 0 ? TileMask::None
+                                    : whole   ? TileMask::All
+                                              : TileMask::Some;
+    }
+}
+
+const int32_t *CpuAttention::keepOf(int64_t sample, int64_t keyTile) const {
+  return tileMask(sample, keyTile) == TileMask::All
+             ? nullptr
+             : keep.data() + (sample * keyTiles + keyTile) * kKeyTile;
+}
+
+void CpuAttention::forward(const AttentionForwardArgs &args) {
+  checkShape(args.shape, args.dropout);
+  prepareMask(args.shape, args.mask);
+  int64_t items = args.shape.batch * args.shape.heads * ceilDiv(args.shape.queries, kQueryTile);
+  pool.parallelFor(items, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t item = begin; item < end; ++item)
+      forwardQueryTile(args, item, thread);
+  });
+}
+
+void CpuAttention::forwardQueryTile(const AttentionForwardArgs &args, int64_t item, int thread) {
+  const AttentionShape &s = args.shape;
+  int64_t queryTiles = ceilDiv(s.queries, kQueryTile);
+  Work first(s, item / queryTiles, item % queryTiles, 0);
+  float *scores = static_cast<float *>(scratch[thread].atLeast(0));
+  float *out = args.out + first.queryElement;
+  ForwardTile tile = {};
+  tile.scores = scores;
+  tile.rows = first.queries.size;
+  tile.maximum = args.lse + first.statistic;
+  tile.sum = args.sum + first.statistic;
+  tile.out = out;
+  tile.headDim = s.headDim;
+  tile.outLd = first.ld;
+  if (args.initialize) {
+    std::fill_n(tile.maximum, tile.rows, -INFINITY);
+    std::fill_n(tile.sum, tile.rows, 0.0f);
+    for (int64_t i = 0; i < tile.rows; ++i)
+      std::fill_n(out + i * first.ld, s.headDim, 0.0f);
+  }
+  for (int64_t keyTile = 0; keyTile < keyTiles; ++keyTile) {
+    Work work(s, item / queryTiles, item % queryTiles, keyTile);
+    if (tileMask(work.sample, keyTile) == TileMask::None)
+      continue;
+    gemmInThread({args.q + work.queryElement, args.k + work.keyElement, scores, tile.rows,
+                  work.keys.size, s.headDim, false, true, work.ld, work.ld, work.columns, s.scale,
+                  false});
+    tile.columns = tile.scoresLd = work.columns;
+    tile.keep = keepOf(work.sample, keyTile);
+    tile.dropout =
+        tileDropout(args.dropout, work.sample, work.head, work.queries.begin, work.keys.begin);
+    tiles.forward(tile);
+    gemmInThread({scores, args.v + work.keyElement, out, tile.rows, s.headDim, work.keys.size,
+                  false, false, work.columns, work.ld, work.ld, 1.0f, true});
+  }
+  if (args.finish)
+    tiles.finish(tile);
+}
+
+void CpuAttention::backward(const AttentionBackwardArgs &args) {
+  const AttentionShape &s = args.shape;
+  checkShape(s, args.dropout);
+  prepareMask(s, args.mask);
+  int64_t heads = s.batch * s.heads, queryTiles = ceilDiv(s.queries, kQueryTile);
+  if (args.initialize)
+    pool.parallelFor(heads * queryTiles, [&](int64_t begin, int64_t end, int) {
+      for (int64_t item = begin; item < end; ++item)
+        prepareBackward(args, item);
+    });
+  // One pass over whole heads computes each tile once (5 products). With too few heads for the
+  // threads, two passes, over key tiles for dk and dv and over query tiles for dq (7 products),
+  // keep more of them busy. Both add in the same order.
+  int64_t threads = pool.threads();
+  bool onePass = 7 * heads >= 5 * threads * ceilDiv(heads, threads);
+  if (onePass)
+    return pool.parallelFor(heads, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t item = begin * keyTiles; item < end * keyTiles; ++item)
+        backwardKeyTile(args, item, true, thread);
+    });
+  pool.parallelFor(heads * keyTiles, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t item = begin; item < end; ++item)
+      backwardKeyTile(args, item, false, thread);
+  });
+  pool.parallelFor(heads * queryTiles, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t item = begin; item < end; ++item)
+      backwardQueryTile(args, item, thread);
+  });
+}
+
+/// delta, and zeros in dq.
+void CpuAttention::prepareBackward(const AttentionBackwardArgs &args, int64_t item) {
+  int64_t queryTiles = ceilDiv(args.shape.queries, kQueryTile);
+  Work work(args.shape, item / queryTiles, item % queryTiles, 0);
+  tiles.rowDots(args.dout + work.queryElement, args.out + work.queryElement, work.ld,
+                work.queries.size, args.shape.headDim, args.delta + work.statistic);
+  for (int64_t i = 0; i < work.queries.size; ++i)
+    std::fill_n(args.dq + work.queryElement + i * work.ld, args.shape.headDim, 0.0f);
+}
+
+/// The tile's probabilities and the gradient of its scores, in the thread's scratch memory.
+BackwardTile CpuAttention::backwardScores(const AttentionBackwardArgs &args, const Work &work,
+                                          int thread) {
+  const AttentionShape &s = args.shape;
+  float *scores = static_cast<float *>(scratch[thread].atLeast(0));
+  float *dscores = scores + kQueryTile * kKeyTile;
+  int64_t rows = work.queries.size;
+  gemmInThread({args.q + work.queryElement, args.k + work.keyElement, scores, rows, work.keys.size,
+                s.headDim, false, true, work.ld, work.ld, work.columns, s.scale, false});
+  gemmInThread({args.dout + work.queryElement, args.v + work.keyElement, dscores, rows,
+                work.keys.size, s.headDim, false, true, work.ld, work.ld, work.columns, 1.0f,
+                false});
+  BackwardTile tile = {
+      scores,
+      dscores,
+      rows,
+      work.columns,
+      work.columns,
+      keepOf(work.sample, work.keyTile),
+      args.lse + work.statistic,
+      args.delta + work.statistic,
+      tileDropout(args.dropout, work.sample, work.head, work.queries.begin, work.keys.begin)};
+  tiles.backward(tile);
+  return tile;
+}
+
+void CpuAttention::addDq(const AttentionBackwardArgs &args, const Work &work,
+                         const BackwardTile &tile) {
+  gemmInThread({tile.dscores, args.k + work.keyElement, args.dq + work.queryElement, tile.rows,
+                args.shape.headDim, work.keys.size, false, false, tile.scoresLd, work.ld, work.ld,
+                args.shape.scale, true});
+}
+
+/// dk and dv of one tile of keys; also its share of dq when nobody else computes dq of this head.
+void CpuAttention::backwardKeyTile(const AttentionBackwardArgs &args, int64_t item, bool withDq,
+                                   int thread) {
+  const AttentionShape &s = args.shape;
+  int64_t queryTiles = ceilDiv(s.queries, kQueryTile);
+  bool accumulate = args.accumulateKV;
+  for (int64_t queryTile = 0; queryTile < queryTiles; ++queryTile) {
+    Work work(s, item / keyTiles, queryTile, item % keyTiles);
+    float *dk = args.dk + work.keyElement, *dv = args.dv + work.keyElement;
+    if (tileMask(work.sample, work.keyTile) == TileMask::None) {
+      for (int64_t j = 0; !accumulate && j < work.keys.size; ++j) {
+        std::fill_n(dk + j * work.ld, s.headDim, 0.0f);
+        std::fill_n(dv + j * work.ld, s.headDim, 0.0f);
+      }
+      return;
+    }
+    BackwardTile tile = backwardScores(args, work, thread);
+    gemmInThread({tile.scores, args.dout + work.queryElement, dv, work.keys.size, s.headDim,
+                  tile.rows, true, false, tile.scoresLd, work.ld, work.ld, 1.0f, accumulate});
+    gemmInThread({tile.dscores, args.q + work.queryElement, dk, work.keys.size, s.headDim,
+                  tile.rows, true, false, tile.scoresLd, work.ld, work.ld, s.scale, accumulate});
+    if (withDq)
+      addDq(args, work, tile);
+    accumulate = true;
+  }
+}
+
+void CpuAttention::backwardQueryTile(const AttentionBackwardArgs &args, int64_t item, int thread) {
+  int64_t queryTiles = ceilDiv(args.shape.queries, kQueryTile);
+  for (int64_t keyTile = 0; keyTile < keyTiles; ++keyTile) {
+    Work work(args.shape, item / queryTiles, item % queryTiles, keyTile);
+    if (tileMask(work.sample, keyTile) != TileMask::None)
+      addDq(args, work, backwardScores(args, work, thread));
+  }
+}
+
+} // namespace seqpar::rt

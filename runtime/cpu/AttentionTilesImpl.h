@@ -1,0 +1,215 @@
+//===- AttentionTilesImpl.h - see AttentionTiles.h --------------*- C++ -*-===//
+//
+// Included once per instruction set, with kWidth set to the floats of a register. Everything here
+// has internal linkage and calls no inline function of another header that the linker could merge
+// with a copy for another instruction set.
+//
+//===----------------------------------------------------------------------===//
+
+#include "seqpar/rt/Philox.h"
+#include "seqpar/rt/cpu/AttentionTiles.h"
+
+#include <math.h>
+#include <string.h>
+
+namespace seqpar::rt {
+namespace {
+
+typedef float Floats __attribute__((vector_size(kWidth * 4)));
+typedef int32_t Ints __attribute__((vector_size(kWidth * 4)));
+typedef uint32_t Words __attribute__((vector_size(kWidth * 4)));
+typedef uint64_t Longs __attribute__((vector_size(kWidth * 4)));
+
+/// Tiles are at most this wide.
+constexpr int64_t kMaxColumns = 512;
+
+template <typename Vector> inline Vector load(const void *from) {
+  Vector value;
+  memcpy(&value, from, sizeof(value));
+  return value;
+}
+inline void store(float *to, Floats value) { memcpy(to, &value, sizeof(value)); }
+inline Floats broadcast(float value) { return value - Floats{}; }
+inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+
+inline float horizontalMax(Floats v) {
+  float result = v[0];
+  for (int i = 1; i < kWidth; ++i)
+    result = v[i] > result ? v[i] : result;
+  return result;
+}
+inline float horizontalSum(Floats v) {
+  float parts[kWidth];
+  memcpy(parts, &v, sizeof(v));
+  for (int half = kWidth / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i)
+      parts[i] += parts[i + half];
+  return parts[0];
+}
+
+/// exp(x) for x <= 0 or so: 2^n * p(r) with n = round(x / ln 2), |r| <= ln(2) / 2 and p a minimax
+/// polynomial of degree 6 (relative error 3e-9). Exactly 0 below -86.6 (2^-125), so for -infinity;
+/// NaN for NaN.
+inline Floats exponential(Floats x) {
+  constexpr float magic = 12582912.0f; // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  Floats shifted = x * 1.44269504f + magic;
+  Floats n = shifted - magic;
+  Floats r = x - n * 0.693359375f; // ln 2 in two parts
+  r = r + n * 2.12194440e-4f;
+  Floats p = broadcast(0.00138145988f);
+  p = p * r + 0.00836871658f;
+  p = p * r + 0.041668389f;
+  p = p * r + 0.166665211f;
+  p = p * r + 0.49999994f;
+  p = p * (r * r) + (r + 1.0f);
+  Floats scaled = (Floats)((Words)p + ((Words)shifted << 23));
+  return x < -86.6f ? Floats{} : scaled;
+}
+
+/// Low and high halves of the 64-bit products of all lanes with a constant.
+inline void multiplyWide(Words a, uint32_t b, Words &low, Words &high) {
+  Longs even = ((Longs)a & 0xffffffffu) * (uint64_t)b;
+  Longs odd = ((Longs)a >> 32) * (uint64_t)b;
+  low = (Words)((even & 0xffffffffu) | (odd << 32));
+  high = (Words)((even >> 32) | (odd & ~(uint64_t)0xffffffffu));
+}
+
+/// factors[j] = 0 or `scale` for keys key..key + columns of query `position`. Blocks hold four
+/// neighbouring keys, so the first one may start before `key`: returns where `key` is in `buffer`,
+/// which has room for columns + 4 * kWidth + 4.
+const float *dropoutFactors(const TileDropout &d, uint32_t position, int64_t columns,
+                            float *buffer) {
+  Words lane;
+  for (int i = 0; i < kWidth; ++i)
+    lane[i] = i;
+  int64_t lead = d.key % 4;
+  for (int64_t j = 0; j < lead + columns; j += 4 * kWidth) {
+    Words x0 = lane + (d.key / 4 + (uint32_t)(j / 4)), x1 = position - Words{};
+    Words x2 = d.sample - Words{}, x3 = d.siteAndHead - Words{};
+    uint32_t k0 = d.seed, k1 = d.step;
+    for (int round = 0; round < kPhiloxRounds; ++round) {
+      Words low0, high0, low1, high1;
+      multiplyWide(x0, kPhiloxMultiplier0, low0, high0);
+      multiplyWide(x2, kPhiloxMultiplier1, low1, high1);
+      x0 = high1 ^ x1 ^ k0;
+      x1 = low1;
+      x2 = high0 ^ x3 ^ k1;
+      x3 = low0;
+      k0 += kPhiloxWeyl0;
+      k1 += kPhiloxWeyl1;
+    }
+    Words words[4] = {x0, x1, x2, x3};
+    float factors[4][kWidth];
+    for (int w = 0; w < 4; ++w)
+      store(factors[w], words[w] < d.threshold ? Floats{} : broadcast(d.scale));
+    for (int i = 0; i < kWidth; ++i)
+      for (int w = 0; w < 4; ++w)
+        buffer[j + 4 * i + w] = factors[w][i];
+  }
+  return buffer + lead;
+}
+
+template <bool Masked> inline Floats score(const float *scores, const int32_t *keep, int64_t j) {
+  Floats value = load<Floats>(scores + j);
+  if constexpr (Masked)
+    value = load<Ints>(keep + j) ? value : broadcast(-INFINITY);
+  return value;
+}
+
+template <bool Masked, bool Dropped> void forwardTile(const ForwardTile &t) {
+  float buffer[kMaxColumns + 4 * kWidth + 4];
+  for (int64_t i = 0; i < t.rows; ++i) {
+    float *scores = t.scores + i * t.scoresLd;
+    Floats largest = broadcast(t.maximum[i]);
+    for (int64_t j = 0; j < t.columns; j += kWidth)
+      largest = larger(score<Masked>(scores, t.keep, j), largest);
+    float maximum = horizontalMax(largest);
+    if (maximum > t.maximum[i]) {
+      float *out = t.out + i * t.outLd;
+      float correction = exponential(broadcast(t.maximum[i] - maximum))[0];
+      for (int64_t c = 0; c < t.headDim; ++c)
+        out[c] *= correction;
+      t.sum[i] *= correction;
+      t.maximum[i] = maximum;
+    }
+    // Without any key so far the difference below would be NaN; any finite number will do.
+    float shift = maximum == -INFINITY ? 0.0f : maximum;
+    Floats sum = {};
+    const float *factors =
+        Dropped ? dropoutFactors(t.dropout, t.dropout.position + i, t.columns, buffer) : nullptr;
+    for (int64_t j = 0; j < t.columns; j += kWidth) {
+      Floats p = exponential(score<Masked>(scores, t.keep, j) - shift);
+      sum += p;
+      if constexpr (Dropped)
+        p *= load<Floats>(factors + j);
+      store(scores + j, p);
+    }
+    t.sum[i] += horizontalSum(sum);
+  }
+}
+
+template <bool Masked, bool Dropped> void backwardTile(const BackwardTile &t) {
+  float buffer[kMaxColumns + 4 * kWidth + 4];
+  for (int64_t i = 0; i < t.rows; ++i) {
+    float *scores = t.scores + i * t.scoresLd, *dscores = t.dscores + i * t.scoresLd;
+    float lse = t.lse[i], delta = t.delta[i];
+    const float *factors =
+        Dropped ? dropoutFactors(t.dropout, t.dropout.position + i, t.columns, buffer) : nullptr;
+    for (int64_t j = 0; j < t.columns; j += kWidth) {
+      Floats p = exponential(score<Masked>(scores, t.keep, j) - lse);
+      Floats dp = score<Masked>(dscores, t.keep, j);
+      Floats kept = p;
+      if constexpr (Dropped) {
+        Floats factor = load<Floats>(factors + j);
+        kept = p * factor;
+        dp *= factor;
+      }
+      Floats ds = p * (dp - delta);
+      if constexpr (Masked)
+        ds = load<Ints>(t.keep + j) ? ds : Floats{};
+      store(scores + j, kept);
+      store(dscores + j, ds);
+    }
+  }
+}
+
+void forward(const ForwardTile &t) {
+  if (t.keep)
+    return t.dropout.threshold ? forwardTile<true, true>(t) : forwardTile<true, false>(t);
+  return t.dropout.threshold ? forwardTile<false, true>(t) : forwardTile<false, false>(t);
+}
+
+void backward(const BackwardTile &t) {
+  if (t.keep)
+    return t.dropout.threshold ? backwardTile<true, true>(t) : backwardTile<true, false>(t);
+  return t.dropout.threshold ? backwardTile<false, true>(t) : backwardTile<false, false>(t);
+}
+
+void finish(const ForwardTile &t) {
+  for (int64_t i = 0; i < t.rows; ++i) {
+    float *out = t.out + i * t.outLd;
+    bool none = t.maximum[i] == -INFINITY;
+    float inverse = none ? 0.0f : 1.0f / t.sum[i];
+    for (int64_t c = 0; c < t.headDim; ++c)
+      out[c] *= inverse;
+    t.maximum[i] = none ? INFINITY : t.maximum[i] + logf(t.sum[i]);
+  }
+}
+
+void rowDots(const float *a, const float *b, int64_t ld, int64_t rows, int64_t columns,
+             float *delta) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const float *x = a + i * ld, *y = b + i * ld;
+    Floats sum = {};
+    int64_t j = 0;
+    for (; j + kWidth <= columns; j += kWidth)
+      sum += load<Floats>(x + j) * load<Floats>(y + j);
+    float rest = 0;
+    for (; j < columns; ++j)
+      rest += x[j] * y[j];
+    delta[i] = horizontalSum(sum) + rest;
+  }
+}
+
+} // namespace
+} // namespace seqpar::rt

@@ -1,0 +1,104 @@
+//===- Gemm.cpp - matrix products on the CPU ------------------------------===//
+
+#include "seqpar/rt/cpu/Gemm.h"
+
+#include "seqpar/rt/Error.h"
+
+#include <dnnl.h>
+
+#include <algorithm>
+
+// Of the OpenMP library that oneDNN uses (GCC's, whose omp.h clang does not find).
+extern "C" void omp_set_num_threads(int);
+
+namespace seqpar::rt {
+
+namespace {
+
+/// Extents of oneDNN's inner kernel (AVX-512: 8 rows by 48 columns of a row-major result). Slices
+/// are multiples of them, so that only the last one has a ragged edge.
+constexpr int64_t kRowGranule = 16, kColumnGranule = 48;
+
+/// Below this many multiply-adds waking another thread costs more than it saves.
+constexpr int64_t kWorthSplitting = 1 << 20;
+
+int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// oneDNN parallelises through OpenMP; threads of a rank are bounded by its pool alone. The setting
+/// belongs to the calling thread, so every thread makes it once.
+void useOneOpenMPThread() {
+  thread_local bool done = false;
+  if (!done)
+    omp_set_num_threads(1);
+  done = true;
+}
+
+void checkLeadingDimension(const char *name, int64_t found, int64_t least) {
+  if (found < least)
+    fail("gemm: expected a leading dimension of at least {} for {}, found {}", least, name, found);
+}
+
+void scaleResult(const GemmArgs &args) {
+  if (args.accumulate)
+    return;
+  for (int64_t i = 0; i < args.m; ++i)
+    std::fill_n(args.c + i * args.ldc, args.n, 0.0f);
+}
+
+GemmArgs rowSlice(GemmArgs args, int64_t begin, int64_t end) {
+  args.a += args.transposeA ? begin : begin * args.lda;
+  args.c += begin * args.ldc;
+  args.m = end - begin;
+  return args;
+}
+
+GemmArgs columnSlice(GemmArgs args, int64_t begin, int64_t end) {
+  args.b += args.transposeB ? begin * args.ldb : begin;
+  args.c += begin;
+  args.n = end - begin;
+  return args;
+}
+
+} // namespace
+
+void gemmInThread(const GemmArgs &args) {
+  if (args.m < 0 || args.n < 0 || args.k < 0)
+    fail("gemm: expected extents of at least 0, found m = {}, n = {}, k = {}", args.m, args.n,
+         args.k);
+  if (args.m == 0 || args.n == 0)
+    return;
+  checkLeadingDimension("c", args.ldc, args.n);
+  if (args.k == 0)
+    return scaleResult(args);
+  checkLeadingDimension("a", args.lda, args.transposeA ? args.m : args.k);
+  checkLeadingDimension("b", args.ldb, args.transposeB ? args.k : args.n);
+  useOneOpenMPThread();
+  dnnl_status_t status = dnnl_sgemm(args.transposeA ? 'T' : 'N', args.transposeB ? 'T' : 'N',
+                                    args.m, args.n, args.k, args.alpha, args.a, args.lda, args.b,
+                                    args.ldb, args.accumulate ? 1.0f : 0.0f, args.c, args.ldc);
+  if (status != dnnl_success)
+    fail("gemm: oneDNN returned status {} for m = {}, n = {}, k = {}{}", int(status), args.m,
+         args.n, args.k, status == dnnl_out_of_memory ? " (out of memory)" : "");
+}
+
+void gemm(ThreadPool &pool, const GemmArgs &args) {
+  if (pool.threads() == 1 || args.m <= 0 || args.n <= 0 ||
+      args.m * args.n * std::max<int64_t>(args.k, 1) < kWorthSplitting)
+    return gemmInThread(args);
+  // The split whose largest slice is the smaller share of the whole.
+  int64_t rowUnits = ceilDiv(args.m, kRowGranule), columnUnits = ceilDiv(args.n, kColumnGranule);
+  int64_t largestRows = ceilDiv(rowUnits, pool.threads()) * kRowGranule;
+  int64_t largestColumns = ceilDiv(columnUnits, pool.threads()) * kColumnGranule;
+  bool byRows = double(largestRows) / args.m <= double(largestColumns) / args.n;
+  if (byRows)
+    pool.parallelFor(rowUnits, [&](int64_t begin, int64_t end, int) {
+      gemmInThread(rowSlice(args, begin * kRowGranule, std::min(end * kRowGranule, args.m)));
+    });
+  else
+    pool.parallelFor(columnUnits, [&](int64_t begin, int64_t end, int) {
+      gemmInThread(
+          columnSlice(args, begin * kColumnGranule, std::min(end * kColumnGranule, args.n)));
+    });
+}
+
+} // namespace seqpar::rt

@@ -1,0 +1,53 @@
+//===- Attention.h - attention blocks on the CPU ----------------*- C++ -*-===//
+#pragma once
+
+#include "seqpar/rt/Device.h"
+#include "seqpar/rt/cpu/AttentionTiles.h"
+#include "seqpar/rt/cpu/Scratch.h"
+#include "seqpar/rt/cpu/ThreadPool.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace seqpar::rt {
+
+/// Runs attention blocks tile by tile: matrix products by gemmInThread, the rest by AttentionTiles.
+/// The result does not depend on the number of threads. Owns the scratch memory, which grows to the
+/// largest block seen.
+class CpuAttention {
+public:
+  CpuAttention(ThreadPool &pool, const AttentionTiles &tiles);
+
+  /// See Device. Throw Error on shapes outside the interface.
+  void forward(const AttentionForwardArgs &args);
+  void backward(const AttentionBackwardArgs &args);
+
+private:
+  /// What the mask says about one tile of keys.
+  enum class TileMask : uint8_t { None, Some, All };
+  struct Span {
+    int64_t begin, size;
+  };
+  struct Work;
+
+  void prepareMask(const AttentionShape &shape, const int32_t *mask);
+  TileMask tileMask(int64_t sample, int64_t keyTile) const {
+    return tileMasks[sample * keyTiles + keyTile];
+  }
+  const int32_t *keepOf(int64_t sample, int64_t keyTile) const;
+  void forwardQueryTile(const AttentionForwardArgs &args, int64_t item, int thread);
+  void prepareBackward(const AttentionBackwardArgs &args, int64_t item);
+  void backwardKeyTile(const AttentionBackwardArgs &args, int64_t item, bool withDq, int thread);
+  void backwardQueryTile(const AttentionBackwardArgs &args, int64_t item, int thread);
+  BackwardTile backwardScores(const AttentionBackwardArgs &args, const Work &work, int thread);
+  void addDq(const AttentionBackwardArgs &args, const Work &work, const BackwardTile &tile);
+
+  ThreadPool &pool;
+  const AttentionTiles &tiles;
+  int64_t keyTiles = 0;
+  std::vector<int32_t> keep;       // [batch, keyTiles * keys of a tile]
+  std::vector<TileMask> tileMasks; // [batch, keyTiles]
+  std::vector<Scratch> scratch;    // one per thread
+};
+
+} // namespace seqpar::rt

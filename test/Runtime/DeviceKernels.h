@@ -1,0 +1,25 @@
+//===- DeviceKernels.h - a program of the device tests' kernels -*- C++ -*-===//
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace seqpar::rt::test {
+
+/// Numbers of the kernels in DeviceKernels.c, and its extents.
+enum TestKernel { ScaleAndBias = 0, SumRows = 1, Gather = 2, ScatterAdd = 3 };
+inline constexpr int64_t kColumns = 40, kRowsOfTable = 9;
+
+/// A shared object for one CPU target.
+struct CpuImage {
+  std::string target;
+  std::vector<uint8_t> object;
+};
+
+/// A finished program file with the table of those kernels and these images. `missing`: also names
+/// a kernel that no image has.
+std::vector<uint8_t> buildKernelProgram(const std::vector<CpuImage> &images, bool missing = false);
+
+} // namespace seqpar::rt::test
