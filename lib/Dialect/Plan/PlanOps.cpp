@@ -1,0 +1,137 @@
+//===- PlanOps.cpp - structure, GEMM and loops of the plan dialect --------===//
+#include "seqpar/Dialect/Plan/Plan.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace seqpar::plan;
+
+#define GET_OP_CLASSES
+#include "seqpar/Dialect/Plan/PlanOps.cpp.inc"
+
+LogicalResult ProgramOp::verify() {
+  int64_t sp = getGrid().getSp();
+  if (static_cast<int64_t>(getChunkLength()) * sp < static_cast<int64_t>(getSeqLength()))
+    return emitOpError("expected ") << sp << " chunks to hold " << getSeqLength() << " positions, found chunks of "
+                                    << getChunkLength();
+  return success();
+}
+
+LogicalResult StageOp::verify() {
+  unsigned microBatches = 0, updates = 0;
+  for (Operation &op : getBody().front()) {
+    microBatches += isa<MicroBatchOp>(op);
+    updates += isa<UpdateOp>(op);
+  }
+  if (microBatches != 1 || updates != 1)
+    return emitOpError("expected one micro_batch and one update, found ") << microBatches << " and " << updates;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// GemmOp
+//===----------------------------------------------------------------------===//
+
+static std::pair<int64_t, int64_t> getMatrixShape(Type type) {
+  ArrayRef<int64_t> shape = cast<ShapedType>(type).getShape();
+  int64_t rows = 1;
+  for (int64_t extent : shape.drop_back())
+    rows *= extent;
+  return {rows, shape.back()};
+}
+
+GemmOp::Extents GemmOp::getExtents() {
+  auto [aRows, aColumns] = getMatrixShape(getA().getType());
+  auto [bRows, bColumns] = getMatrixShape(getB().getType());
+  return {getTransposeA() ? aColumns : aRows, getTransposeB() ? bRows : bColumns, getTransposeA() ? aRows : aColumns};
+}
+
+LogicalResult GemmOp::verify() {
+  if (bool(getOut()) == bool(getResult()))
+    return emitOpError("expected either a result or a buffer to write");
+  Type type = getOut() ? Type(getOut().getType()) : Type(getResult().getType());
+  for (Type operand : {getA().getType(), getB().getType(), type})
+    if (auto shaped = cast<ShapedType>(operand); shaped.getRank() < 1 || !shaped.hasStaticShape())
+      return emitOpError("expected matrices of static shape, found ") << operand;
+  Extents extents = getExtents();
+  auto [bRows, bColumns] = getMatrixShape(getB().getType());
+  int64_t bInner = getTransposeB() ? bColumns : bRows;
+  if (bInner != extents.k)
+    return emitOpError("expected equal inner extents, found ") << extents.k << " and " << bInner;
+  auto [rows, columns] = getMatrixShape(type);
+  if (rows != extents.m || columns != extents.n)
+    return emitOpError("expected a result of ") << extents.m << "x" << extents.n << ", found " << rows << "x"
+                                                << columns;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// RowsLoopOp
+//===----------------------------------------------------------------------===//
+
+ParseResult RowsLoopOp::parse(OpAsmParser &parser, OperationState &result) {
+  SmallVector<OpAsmParser::Argument> arguments, carried;
+  SmallVector<OpAsmParser::UnresolvedOperand> indices, inits;
+  SmallVector<Type> indexTypes, types;
+  int64_t chunk;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword("chunk") || parser.parseLParen() || parser.parseInteger(chunk) || parser.parseRParen())
+    return failure();
+  auto parseIndex = [&]() -> ParseResult {
+    return failure(parser.parseArgument(arguments.emplace_back()) || parser.parseEqual() ||
+                   parser.parseOperand(indices.emplace_back()));
+  };
+  if (parser.parseLParen() || parseIndex() || parser.parseComma() || parseIndex() ||
+      parser.parseColonTypeList(indexTypes) || parser.parseRParen())
+    return failure();
+  if (indexTypes.size() != 2)
+    return parser.emitError(loc) << "expected the types of rows and labels";
+  Type element = parser.getBuilder().getI32Type();
+  for (OpAsmParser::Argument &argument : arguments)
+    argument.type = MemRefType::get({chunk}, element);
+  if (succeeded(parser.parseOptionalKeyword("iter"))) {
+    if (parser.parseAssignmentList(carried, inits) || parser.parseColonTypeList(types))
+      return failure();
+    if (types.size() != carried.size())
+      return parser.emitError(loc) << "expected " << carried.size() << " types, found " << types.size();
+    for (auto [argument, type] : llvm::zip(carried, types))
+      argument.type = type;
+    arguments.append(carried);
+  }
+  result.addAttribute("chunk", parser.getBuilder().getI64IntegerAttr(chunk));
+  result.addTypes(types);
+  if (parser.resolveOperands(indices, indexTypes, loc, result.operands) ||
+      parser.resolveOperands(inits, types, loc, result.operands) ||
+      parser.parseOptionalAttrDictWithKeyword(result.attributes))
+    return failure();
+  return parser.parseRegion(*result.addRegion(), arguments);
+}
+
+void RowsLoopOp::print(OpAsmPrinter &printer) {
+  Block::BlockArgListType arguments = getBody().getArguments();
+  printer << " chunk(" << getChunk() << ") (" << arguments[0] << " = " << getRows() << ", " << arguments[1] << " = "
+          << getLabels() << " : " << getRows().getType() << ", " << getLabels().getType() << ")";
+  if (!getInits().empty()) {
+    printer << " iter(";
+    llvm::interleaveComma(llvm::zip(arguments.drop_front(2), getInits()), printer,
+                          [&](auto pair) { printer << std::get<0>(pair) << " = " << std::get<1>(pair); });
+    printer << ") : ";
+    llvm::interleaveComma(getInits().getTypes(), printer, [&](Type type) { printer << type; });
+  }
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), {"chunk"});
+  printer << " ";
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
+}
+
+LogicalResult RowsLoopOp::verify() {
+  if (getChunk() < 1)
+    return emitOpError("expected a chunk of at least one row");
+  auto yield = dyn_cast<seqpar::sp::YieldOp>(getBody().front().getTerminator());
+  if (!yield)
+    return emitOpError("expected the body to end with sp.yield");
+  if (getBody().getNumArguments() != getInits().size() + 2)
+    return emitOpError("expected two arguments beside the carried values");
+  if (getInits().getTypes() != getResults().getTypes() || yield.getOperandTypes() != getResults().getTypes())
+    return emitOpError("expected initial, yielded and resulting values of the same types");
+  return success();
+}

@@ -1,0 +1,151 @@
+//===- SPRing.cpp - ring operations: verifiers and assembly ---------------===//
+#include "seqpar/Dialect/SP/SP.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace seqpar::sp;
+
+static LogicalResult verifySplitOverSequence(Operation *op, Type type) {
+  LayoutAttr layout = getLayout(type);
+  if (!layout)
+    return success();
+  if (!layout.getDimSplitOver(Axis::SP))
+    return op->emitOpError("expected a value split over 'sp', found layout ") << layout;
+  if (layout.isPartial())
+    return op->emitOpError("expected a value that is not a partial sum, found layout ") << layout;
+  return success();
+}
+
+LogicalResult RingShiftOp::verify() {
+  if (getInputs().empty())
+    return emitOpError("expected at least one value");
+  if (getInputs().getTypes() != getResults().getTypes())
+    return emitOpError("expected results of the operands' types");
+  for (Type type : getInputs().getTypes())
+    if (failed(verifySplitOverSequence(*this, type)))
+      return failure();
+  if (getSkipLast() && !(*this)->getParentOfType<RingLoopOp>())
+    return emitOpError("skip_last has a meaning in a ring loop only");
+  return success();
+}
+
+LogicalResult RingShiftStartOp::verify() {
+  bool buffers = !getOuts().empty();
+  if (buffers == !getResults().empty())
+    return emitOpError("expected either results or buffers to write");
+  TypeRange received = buffers ? TypeRange(getOuts().getTypes()) : TypeRange(getResults().getTypes());
+  if (getInputs().size() != received.size())
+    return emitOpError("sends ") << getInputs().size() << " values and receives " << received.size();
+  for (auto [sent, got] : llvm::zip(getInputs().getTypes(), received))
+    if (cast<ShapedType>(sent).getShape() != cast<ShapedType>(got).getShape())
+      return emitOpError("expected the received value to have the shape of ") << sent << ", found " << got;
+  return success();
+}
+
+LogicalResult WaitOp::verify() {
+  if (getReceived().getTypes() != getResults().getTypes())
+    return emitOpError("expected results of the received values' types");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// RingLoopOp
+//===----------------------------------------------------------------------===//
+
+ParseResult RingLoopOp::parse(OpAsmParser &parser, OperationState &result) {
+  SmallVector<OpAsmParser::Argument> arguments;
+  SmallVector<OpAsmParser::UnresolvedOperand> inits;
+  SmallVector<Type> types;
+  SMLoc loc = parser.getCurrentLocation();
+  if (succeeded(parser.parseOptionalKeyword("iter"))) {
+    if (parser.parseAssignmentList(arguments, inits) || parser.parseColonTypeList(types))
+      return failure();
+    if (types.size() != arguments.size())
+      return parser.emitError(loc) << "expected " << arguments.size() << " types, found " << types.size();
+    for (auto [argument, type] : llvm::zip(arguments, types))
+      argument.type = type;
+    if (parser.resolveOperands(inits, types, loc, result.operands))
+      return failure();
+  }
+  result.addTypes(types);
+  if (parser.parseOptionalAttrDictWithKeyword(result.attributes))
+    return failure();
+  return parser.parseRegion(*result.addRegion(), arguments);
+}
+
+void RingLoopOp::print(OpAsmPrinter &printer) {
+  if (!getInits().empty()) {
+    printer << " iter(";
+    llvm::interleaveComma(llvm::zip(getBody().getArguments(), getInits()), printer,
+                          [&](auto pair) { printer << std::get<0>(pair) << " = " << std::get<1>(pair); });
+    printer << ") : ";
+    llvm::interleaveComma(getInits().getTypes(), printer, [&](Type type) { printer << type; });
+  }
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs());
+  printer << " ";
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
+}
+
+LogicalResult RingLoopOp::verify() {
+  auto yield = dyn_cast<YieldOp>(getBody().front().getTerminator());
+  if (!yield)
+    return emitOpError("expected the body to end with sp.yield");
+  if (getInits().getTypes() != getResults().getTypes() || yield.getOperandTypes() != getResults().getTypes() ||
+      TypeRange(getBody().getArgumentTypes()) != TypeRange(getResults().getTypes()))
+    return emitOpError("expected initial, carried, yielded and resulting values of the same types");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Attention blocks
+//===----------------------------------------------------------------------===//
+
+/// q [B, C, A], k and v [B, K, A], A a multiple of the heads.
+static LogicalResult verifyAttentionShapes(Operation *op, Type q, Type k, Type v, int64_t heads) {
+  auto query = cast<ShapedType>(q), key = cast<ShapedType>(k), value = cast<ShapedType>(v);
+  if (query.getRank() != 3 || key.getRank() != 3)
+    return op->emitOpError("expected queries and keys of rank 3");
+  if (key.getShape() != value.getShape())
+    return op->emitOpError("expected keys and values of one shape");
+  if (query.getDimSize(0) != key.getDimSize(0) || query.getDimSize(2) != key.getDimSize(2))
+    return op->emitOpError("expected queries and keys of one batch and width");
+  if (heads < 1 || query.getDimSize(2) % heads != 0)
+    return op->emitOpError("expected a width divisible by ") << heads << " heads, found " << query.getDimSize(2);
+  if (query.getDimSize(2) / heads > 256)
+    return op->emitOpError("expected at most 256 elements per head, found ") << query.getDimSize(2) / heads;
+  return success();
+}
+
+static LogicalResult verifyResults(Operation *op, size_t results, size_t outs, size_t expected) {
+  if ((results == expected) == (outs == expected) || (results && outs))
+    return op->emitOpError("expected ") << expected << " results or " << expected << " buffers to write, found "
+                                        << results << " and " << outs;
+  return success();
+}
+
+LogicalResult AttentionBlockOp::verify() {
+  if (failed(verifyAttentionShapes(*this, getQuery().getType(), getKey().getType(), getValue().getType(), getHeads())))
+    return failure();
+  if (failed(verifyResults(*this, getResults().size(), getOuts().size(), 3)))
+    return failure();
+  if (!getResults().empty() && getState().size() != (getInitialize() ? 0 : 3))
+    return emitOpError("expected the state as operands unless it is initialised here");
+  if ((getBlock() == KeyBlock::Ring) != bool((*this)->getParentOfType<RingLoopOp>()))
+    return emitOpError("expected key block 'ring' inside a ring loop and nowhere else");
+  return success();
+}
+
+LogicalResult AttentionBlockGradOp::verify() {
+  if (failed(verifyAttentionShapes(*this, getQuery().getType(), getKey().getType(), getValue().getType(), getHeads())))
+    return failure();
+  if (failed(verifyResults(*this, getResults().size(), getOuts().size(), 4)))
+    return failure();
+  if (!getResults().empty() && getState().size() != (getInitialize() ? 0 : 2))
+    return emitOpError("expected the state as operands unless it is initialised here");
+  if (!getAccumulators().empty() && getAccumulators().size() != 2)
+    return emitOpError("expected accumulators for keys and values or none");
+  if ((getBlock() == KeyBlock::Ring) != bool((*this)->getParentOfType<RingLoopOp>()))
+    return emitOpError("expected key block 'ring' inside a ring loop and nowhere else");
+  return success();
+}
