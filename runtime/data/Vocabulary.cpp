@@ -1,25 +1,11 @@
 #include "seqpar/rt/data/Vocabulary.h"
 
+#include "LineBlocks.h"
 #include "Unicode.h"
 #include "seqpar/rt/Error.h"
 #include "seqpar/rt/data/MappedFile.h"
 
 namespace seqpar::rt::data {
-
-namespace {
-
-/// Takes the next line off `rest`; lines end with LF, CR or CRLF.
-std::string_view takeLine(std::string_view &rest) {
-  size_t end = rest.find_first_of("\r\n");
-  std::string_view line = rest.substr(0, end);
-  if (end == std::string_view::npos)
-    rest = {};
-  else
-    rest.remove_prefix(end + 1 + (rest.substr(end, 2) == "\r\n"));
-  return line;
-}
-
-} // namespace
 
 Vocabulary Vocabulary::load(const std::string &path) {
   MappedFile file(path, MappedFile::Access::sequential);
