@@ -5,8 +5,8 @@
 #include "seqpar/rt/Error.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
-#include <cstdint>
 #include <cstdlib>
 
 namespace seqpar::rt {
@@ -14,15 +14,19 @@ namespace seqpar::rt {
 void *allocateAligned(size_t bytes) {
   constexpr size_t hugePage = size_t(2) << 20, line = 64;
   size_t alignment = bytes >= 2 * hugePage ? hugePage : line;
+  // More than the machine has could be granted and only fail when it is touched.
+  size_t machine = size_t(sysconf(_SC_PHYS_PAGES)) * size_t(sysconf(_SC_PAGESIZE));
   void *memory = nullptr;
-  if (bytes <= SIZE_MAX - alignment) {
+  if (bytes <= machine) {
     size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     memory = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
     if (memory && alignment == hugePage)
       (void)madvise(memory, rounded, MADV_HUGEPAGE); // a hint: without it small pages are used
   }
   if (!memory)
-    fail("cannot allocate {} bytes of memory; use a smaller micro-batch or more ranks", bytes);
+    fail("cannot allocate {} bytes of memory on a machine with {}; use a smaller micro-batch or "
+         "more ranks",
+         bytes, machine);
   return memory;
 }
 

@@ -33,22 +33,22 @@ void sum_rows(void *const *operands, int64_t begin, int64_t end) {
   }
 }
 
-// y[row, :] = table[index[row], :]
+// y[row, :] = table[index[row], :], zeros when the index is negative
 void gather(void *const *operands, int64_t begin, int64_t end) {
   const float *table = operands[0];
   const int32_t *index = operands[1];
   float *y = operands[2];
   for (int64_t i = begin; i < end; ++i)
     for (int64_t j = 0; j < COLUMNS; ++j)
-      y[i * COLUMNS + j] = table[index[i] * COLUMNS + j];
+      y[i * COLUMNS + j] = index[i] < 0 ? 0 : table[index[i] * COLUMNS + j];
 }
 
-// table[index[row], :] += x[row, :]
+// table[index[row], :] += x[row, :], nothing when the index is negative
 void scatter_add(void *const *operands, int64_t begin, int64_t end) {
   const float *x = operands[0];
   const int32_t *index = operands[1];
   float *table = operands[2];
   for (int64_t i = begin; i < end; ++i)
-    for (int64_t j = 0; j < COLUMNS; ++j)
+    for (int64_t j = 0; index[i] >= 0 && j < COLUMNS; ++j)
       table[index[i] * COLUMNS + j] += x[i * COLUMNS + j];
 }
