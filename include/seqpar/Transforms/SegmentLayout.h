@@ -1,0 +1,63 @@
+//===- SegmentLayout.h - where parameters lie in their segments -*- C++ -*-===//
+//
+// Values, gradients and both moments of a parameter lie at the same element offset of their arrays,
+// so that the update runs over many parameters at once. Parameters whose gradients are partial sums
+// over the same axes, and which agree on weight decay, form a group: a whole number of rows of
+// 4096 elements. The elements between and behind the parameters of a group are zero from the
+// start (the runtime clears the segments) and the update keeps them so.
+//
+// The optimiser-state segment holds all first moments, then all second moments. The gradient
+// segment holds the gradients, then the metrics.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/SmallVector.h"
+
+#include <cstdint>
+
+namespace seqpar {
+
+/// Columns of the rows in which the update walks through a group.
+inline constexpr int64_t kUpdateColumns = 4096;
+
+/// Alignment of every buffer, in bytes.
+inline constexpr int64_t kBufferAlignment = 64;
+
+inline int64_t alignBuffer(int64_t bytes) {
+  return (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
+}
+
+/// What the layout depends on.
+struct ParameterInfo {
+  int64_t elements = 0;
+  llvm::SmallVector<int32_t, 3> partialAxes; ///< axes over which its gradient is a partial sum
+  bool decay = false;
+};
+
+/// Rows [offset / 4096, offset / 4096 + rows) of every array, seen as rows of 4096 elements.
+struct SegmentGroup {
+  int64_t offset = 0; ///< in elements, a multiple of 4096
+  int64_t rows = 0;
+  llvm::SmallVector<int32_t, 3> partialAxes; ///< ascending
+  bool decay = false;
+};
+
+/// Offsets and sizes in elements of 4 bytes; plan.range and plan.parameter take bytes.
+struct SegmentLayout {
+  llvm::SmallVector<int64_t> offsets; ///< of each parameter, in the order given; multiples of 16
+  llvm::SmallVector<SegmentGroup> groups; ///< ascending by offset, without holes between them
+  int64_t elements = 0; ///< of one array: values, gradients, or one of the moments
+
+  /// Offset in bytes of the second moments in the optimiser-state segment.
+  int64_t getSecondMomentBytes() const { return elements * 4; }
+  /// Offset in bytes of the first metric in the gradient segment; each takes kBufferAlignment.
+  int64_t getMetricBytes() const { return elements * 4; }
+};
+
+/// Groups of one set of partial axes follow each other, in the order in which the sets first occur;
+/// of each set the parameters with weight decay come first; within a group the given order stays.
+SegmentLayout computeSegmentLayout(llvm::ArrayRef<ParameterInfo> parameters);
+
+} // namespace seqpar
