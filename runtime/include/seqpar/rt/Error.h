@@ -18,6 +18,12 @@ public:
   explicit Error(const std::string &message) : std::runtime_error(message) {}
 };
 
+/// What was asked for on the command line is impossible: tools exit with status 2.
+class UsageError : public Error {
+public:
+  using Error::Error;
+};
+
 /// Throws an Error with the formatted message.
 template <typename... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args &&...args) {

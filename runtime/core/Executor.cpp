@@ -1,0 +1,175 @@
+//===- Executor.cpp - memory, inputs and results of one rank ----*- C++ -*-===//
+
+#include "seqpar/rt/Executor.h"
+
+#include "ExecutorScope.h"
+#include "Initialize.h"
+#include "ProgramCheck.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace seqpar::rt {
+
+using namespace program;
+
+Executor::Executor(const ProgramFile &file, Device &device, Communicator &communicator,
+                   Profiler *profiler)
+    : program(file.program()), theStage(file.stage(communicator.coordinates().pp)), device(device),
+      communicator(communicator), profiler(profiler), coordinates(communicator.coordinates()) {
+  const uint64_t sizes[] = {theStage.arena_bytes(), theStage.parameter_bytes(),
+                            theStage.gradient_bytes(), theStage.optimizer_state_bytes(),
+                            theStage.input_bytes()};
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (sizes[i] == 0)
+      continue;
+    segments[i] = {static_cast<uint8_t *>(device.allocate(sizes[i])), Release{&device}};
+    device.zero(segments[i].get(), sizes[i]);
+  }
+  size_t rows = static_cast<size_t>(program.micro_batch() * program.chunk_length());
+  staging.resize(rows * static_cast<size_t>(program.sp()));
+  stagedRows.resize(rows);
+  stagedLabels.resize(rows);
+  size_t operands = 0;
+  for (const Kernel *kernel : *program.kernels())
+    operands = std::max<size_t>(operands, kernel->operands()->size());
+  kernelOperands.resize(operands);
+  pending.reserve(64);
+  for (const Input *input : *theStage.inputs())
+    if (input->kind() == InputKind::SampleNumbers)
+      sampleNumbers = reinterpret_cast<const int32_t *>(address(input->buffer()));
+  findLossReductions();
+}
+
+Executor::~Executor() = default;
+
+// The all-reduces of the update that sum a loss: evaluate() runs them alone.
+void Executor::findLossReductions() {
+  for (const Instruction *instruction : *theStage.update()) {
+    const AllReduce *op = instruction->operation_as_AllReduce();
+    if (!op)
+      continue;
+    const Buffer &reduced = *theStage.buffers()->Get(op->buffer()->buffer());
+    uint64_t end = reduced.offset() + op->elements() * bytesOf(op->type());
+    for (const Metric *metric : *theStage.metrics()) {
+      const Buffer &loss = *theStage.buffers()->Get(metric->buffer());
+      if (metric->kind() != MetricKind::GradientNorm && reduced.segment() == loss.segment() &&
+          loss.offset() >= reduced.offset() && loss.offset() < end) {
+        lossReductions.push_back(instruction);
+        break;
+      }
+    }
+  }
+}
+
+uint8_t *Executor::address(int buffer) const {
+  const Buffer &found = *theStage.buffers()->Get(buffer);
+  return segments[static_cast<size_t>(found.segment())].get() + found.offset();
+}
+
+void Executor::initializeParameters(uint32_t seed) {
+  constexpr int kReplicas = kAxisDp | kAxisSp;
+  ShareOfWork share{communicator.grid().groupIndex(communicator.rank(), kReplicas),
+                    communicator.grid().groupSize(kReplicas)};
+  std::vector<float> values(1 << 16);
+  for (const Parameter *parameter : *theStage.parameters()) {
+    auto *to = reinterpret_cast<float *>(address(parameter->value()));
+    int64_t elements = elementsOf(*parameter);
+    bool normal = parameter->initializer() == Initializer::Normal;
+    // Zero plus a value is that value: the sum over the ranks joins their shares.
+    device.zero(to, static_cast<size_t>(elements) * sizeof(float));
+    auto [begin, end] = normal ? share.of(elements) : std::pair<int64_t, int64_t>(0, elements);
+    for (int64_t at = begin; at < end; at += static_cast<int64_t>(values.size())) {
+      std::span<float> block(values.data(), static_cast<size_t>(std::min(
+                                                end - at, static_cast<int64_t>(values.size()))));
+      initialValues(*parameter, seed, at, block);
+      device.copyToDevice(to + at, block.data(), block.size_bytes());
+    }
+    device.synchronize();
+    if (normal && share.count > 1)
+      communicator.allReduce(to, static_cast<size_t>(elements), ElementType::F32, kReplicas);
+  }
+}
+
+const Buffer *Executor::parameterBuffer(int index, ParameterPart part) const {
+  const Parameter &parameter = *theStage.parameters()->Get(index);
+  int buffer = part == ParameterPart::Value         ? parameter.value()
+               : part == ParameterPart::Gradient    ? parameter.gradient()
+               : part == ParameterPart::FirstMoment ? parameter.first_moment()
+                                                    : parameter.second_moment();
+  return buffer < 0 ? nullptr : theStage.buffers()->Get(buffer);
+}
+
+bool Executor::hasParameterPart(int index, ParameterPart part) const {
+  return parameterBuffer(index, part) != nullptr;
+}
+
+void Executor::readParameter(int index, ParameterPart part, std::span<float> to) const {
+  const Buffer *buffer = parameterBuffer(index, part);
+  if (!buffer || to.size_bytes() > buffer->bytes())
+    fail("parameter {} has no such tensor of {} elements",
+         theStage.parameters()->Get(index)->name()->string_view(), to.size());
+  device.copyToHost(to.data(),
+                    segments[static_cast<size_t>(buffer->segment())].get() + buffer->offset(),
+                    to.size_bytes());
+  device.synchronize();
+}
+
+void Executor::writeParameter(int index, ParameterPart part, std::span<const float> from) {
+  const Buffer *buffer = parameterBuffer(index, part);
+  if (!buffer || from.size_bytes() > buffer->bytes())
+    fail("parameter {} has no such tensor of {} elements",
+         theStage.parameters()->Get(index)->name()->string_view(), from.size());
+  device.copyToDevice(segments[static_cast<size_t>(buffer->segment())].get() + buffer->offset(),
+                      from.data(), from.size_bytes());
+  device.synchronize();
+}
+
+bool Executor::hasMetric(MetricKind kind) const {
+  return std::any_of(theStage.metrics()->begin(), theStage.metrics()->end(),
+                     [&](const Metric *metric) { return metric->kind() == kind; });
+}
+
+double Executor::metric(MetricKind kind) const {
+  for (const Metric *metric : *theStage.metrics()) {
+    if (metric->kind() != kind)
+      continue;
+    float value;
+    device.copyToHost(&value, address(metric->buffer()), sizeof(value));
+    device.synchronize();
+    return value;
+  }
+  return 0;
+}
+
+void Executor::step(const StepInputs &inputs, const GlobalBatch &batch) {
+  runMicroBatches(inputs, batch);
+  Scope scope;
+  runList(*theStage.update(), scope);
+  device.synchronize();
+}
+
+void Executor::evaluate(const StepInputs &inputs, const GlobalBatch &batch) {
+  runMicroBatches(inputs, batch);
+  Scope scope;
+  for (const Instruction *reduction : lossReductions)
+    run(*reduction, scope);
+  device.synchronize();
+}
+
+void Executor::runMicroBatches(const StepInputs &inputs, const GlobalBatch &batch) {
+  int64_t samples = program.micro_batch() * program.micro_batches() * program.dp();
+  if (batch.samples != samples || batch.length != program.seq_length())
+    fail("expected a global batch of {} samples of {} positions, found {} of {}", samples,
+         program.seq_length(), batch.samples, batch.length);
+  stepInputs = inputs;
+  writeStepInputs(batch);
+  for (int64_t i = 0; i < program.micro_batches(); ++i) {
+    writeMicroBatch(batch, i);
+    Scope scope;
+    scope.firstMicroBatch = i == 0;
+    runList(*theStage.micro_batch(), scope);
+  }
+}
+
+} // namespace seqpar::rt

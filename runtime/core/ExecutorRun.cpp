@@ -1,0 +1,286 @@
+//===- ExecutorRun.cpp - the instructions -----------------------*- C++ -*-===//
+
+#include "ExecutorScope.h"
+#include "ProgramCheck.h"
+
+#include <algorithm>
+#include <exception>
+
+namespace seqpar::rt {
+
+using namespace program;
+
+namespace {
+
+Category categoryOf(Operation operation) {
+  switch (operation) {
+  case Operation::Gemm:
+    return Category::Gemm;
+  case Operation::AttentionForward:
+  case Operation::AttentionBackward:
+    return Category::Attention;
+  case Operation::RowKernel:
+  case Operation::Fill:
+    return Category::RowKernel;
+  default:
+    return Category::Exchange;
+  }
+}
+
+const char *locationOf(const Instruction &instruction) {
+  if (instruction.location() && instruction.location()->size())
+    return instruction.location()->c_str();
+  return EnumNameOperation(instruction.operation_type());
+}
+
+ElementType elementType(DataType type) {
+  switch (type) {
+  case DataType::F64:
+    return ElementType::F64;
+  case DataType::I32:
+    return ElementType::I32;
+  default:
+    return ElementType::F32;
+  }
+}
+
+} // namespace
+
+template <typename T> T *Executor::at(const Operand *operand, const Scope &scope) const {
+  bool other = operand->alternate() >= 0 && scope.iteration != 0 && scope.iteration % 2 == 0;
+  int buffer = other ? operand->alternate() : operand->buffer();
+  uint8_t *found = address(buffer);
+  if (scope.rows && (buffer == scope.rows->rows() || buffer == scope.rows->labels()))
+    found += static_cast<size_t>(scope.firstRow) * sizeof(int32_t);
+  return reinterpret_cast<T *>(found);
+}
+
+void Executor::runList(const flatbuffers::Vector<flatbuffers::Offset<Instruction>> &list,
+                       const Scope &scope) {
+  for (const Instruction *instruction : list)
+    run(*instruction, scope);
+}
+
+void Executor::run(const Instruction &instruction, const Scope &scope) {
+  // A loop's instructions report for themselves.
+  if (auto *loop = instruction.operation_as_RingLoop())
+    return ringLoop(*loop, scope);
+  if (auto *loop = instruction.operation_as_RowsLoop())
+    return rowsLoop(*loop, scope);
+  uint64_t begin = profiler ? Profiler::now() : 0, waited = communicator.waitedNanoseconds();
+  try {
+    dispatch(instruction, scope);
+  } catch (const Aborted &) {
+    throw;
+  } catch (const std::exception &error) {
+    fail("rank {}: {}: {}", communicator.rank(), locationOf(instruction), error.what());
+  }
+  if (profiler)
+    profiler->add(categoryOf(instruction.operation_type()), locationOf(instruction), begin,
+                  Profiler::now(), communicator.waitedNanoseconds() - waited);
+}
+
+void Executor::dispatch(const Instruction &instruction, const Scope &scope) {
+  switch (instruction.operation_type()) {
+  case Operation::Gemm:
+    return gemm(*instruction.operation_as_Gemm(), scope);
+  case Operation::RowKernel:
+    return rowKernel(*instruction.operation_as_RowKernel(), scope);
+  case Operation::AttentionForward:
+    return attentionForward(*instruction.operation_as_AttentionForward(), scope);
+  case Operation::AttentionBackward:
+    return attentionBackward(*instruction.operation_as_AttentionBackward(), scope);
+  case Operation::RingShiftStart:
+    return ringShift(*instruction.operation_as_RingShiftStart(), scope);
+  case Operation::Wait: {
+    auto &op = *instruction.operation_as_Wait();
+    return op.skip_last() && scope.lastIteration ? void() : wait(op.tag());
+  }
+  case Operation::AllReduce: {
+    auto &op = *instruction.operation_as_AllReduce();
+    device.synchronize();
+    return communicator.allReduce(at<void>(op.buffer(), scope), op.elements(),
+                                  elementType(op.type()), op.axes());
+  }
+  case Operation::AllGather: {
+    auto &op = *instruction.operation_as_AllGather();
+    device.synchronize();
+    return communicator.allGather(at<void>(op.send(), scope), at<void>(op.receive(), scope),
+                                  op.outer(), op.inner(), elementType(op.type()), op.axes());
+  }
+  case Operation::ReduceScatter: {
+    auto &op = *instruction.operation_as_ReduceScatter();
+    device.synchronize();
+    return communicator.reduceScatter(at<void>(op.send(), scope), at<void>(op.receive(), scope),
+                                      op.outer(), op.inner(), elementType(op.type()), op.axes());
+  }
+  case Operation::Send: {
+    auto &op = *instruction.operation_as_Send();
+    return exchangeWithStage(at<void>(op.buffer(), scope), op.bytes(), op.stage(), op.tag(), true);
+  }
+  case Operation::Receive: {
+    auto &op = *instruction.operation_as_Receive();
+    return exchangeWithStage(at<void>(op.buffer(), scope), op.bytes(), op.stage(), op.tag(), false);
+  }
+  case Operation::Fill: {
+    auto &op = *instruction.operation_as_Fill();
+    if (!op.first_micro_batch_only() || scope.firstMicroBatch)
+      device.zero(at<void>(op.buffer(), scope), op.bytes());
+    return;
+  }
+  default:
+    fail("unknown operation {}", static_cast<int>(instruction.operation_type()));
+  }
+}
+
+void Executor::gemm(const Gemm &op, const Scope &scope) {
+  GemmArgs args{.a = at<float>(op.a(), scope),
+                .b = at<float>(op.b(), scope),
+                .c = at<float>(op.c(), scope),
+                .m = op.active_rows() == ActiveRows::M ? scope.activeRows : op.m(),
+                .n = op.n(),
+                .k = op.active_rows() == ActiveRows::K ? scope.activeRows : op.k(),
+                .transposeA = op.transpose_a(),
+                .transposeB = op.transpose_b(),
+                .lda = op.lda(),
+                .ldb = op.ldb(),
+                .ldc = op.ldc(),
+                .alpha = op.alpha(),
+                .accumulate = scope.accumulates(op.combine())};
+  device.gemm(args);
+}
+
+void Executor::rowKernel(const RowKernel &op, const Scope &scope) {
+  size_t count = op.operands()->size();
+  for (size_t i = 0; i < count; ++i)
+    kernelOperands[i] = at<void>(op.operands()->Get(static_cast<unsigned>(i)), scope);
+  RowKernelArgs args{.kernel = op.kernel(),
+                     .operands = std::span<void *const>(kernelOperands.data(), count),
+                     .rows = op.active_rows() ? scope.activeRows : op.rows(),
+                     .accumulate = scope.accumulates(op.combine())};
+  device.rowKernel(args);
+}
+
+namespace {
+
+template <typename Op>
+AttentionShape attentionShape(const Op &op, const Coordinates &at, int sp, int iteration) {
+  // The block that has arrived after i shifts started at the rank i places before.
+  int64_t source = op.block() == KeyBlock::Whole ? 0
+                   : op.block() == KeyBlock::Own ? at.sp
+                                                 : (at.sp - iteration + sp) % sp;
+  return {.batch = op.batch(),
+          .heads = op.heads(),
+          .headDim = op.head_dim(),
+          .queries = op.query_length(),
+          .keys = op.key_length(),
+          .maskLength = op.mask_length(),
+          .maskOffset = source * op.key_length(),
+          .scale = op.scale()};
+}
+
+} // namespace
+
+AttentionDropout Executor::dropout(float rate, int site, int64_t keyOffset) const {
+  if (rate == 0 || !stepInputs.training)
+    return {};
+  return {.rate = rate,
+          .seed = stepInputs.seed,
+          .step = static_cast<uint32_t>(stepInputs.step),
+          .site = static_cast<uint32_t>(site),
+          .samples = sampleNumbers,
+          .queryOffset = coordinates.sp * program.chunk_length(),
+          .keyOffset = keyOffset};
+}
+
+void Executor::attentionForward(const AttentionForward &op, const Scope &scope) {
+  AttentionShape shape = attentionShape(op, coordinates, program.sp(), scope.iteration);
+  AttentionForwardArgs args{.shape = shape,
+                            .q = at<float>(op.q(), scope),
+                            .k = at<float>(op.k(), scope),
+                            .v = at<float>(op.v(), scope),
+                            .mask = at<int32_t>(op.mask(), scope),
+                            .out = at<float>(op.out(), scope),
+                            .lse = at<float>(op.lse(), scope),
+                            .sum = at<float>(op.sum(), scope),
+                            .initialize = op.initialize(),
+                            .finish = op.finish() && (scope.iteration == 0 || scope.lastIteration),
+                            .dropout = dropout(op.dropout(), op.site(), shape.maskOffset)};
+  device.attentionForward(args);
+}
+
+void Executor::attentionBackward(const AttentionBackward &op, const Scope &scope) {
+  AttentionShape shape = attentionShape(op, coordinates, program.sp(), scope.iteration);
+  // Gradients of keys and values travel with their block: whoever has them next adds.
+  bool laterBlock = op.combine_kv() == Combine::Overwrite && scope.iteration > 1;
+  AttentionBackwardArgs args{.shape = shape,
+                             .q = at<float>(op.q(), scope),
+                             .k = at<float>(op.k(), scope),
+                             .v = at<float>(op.v(), scope),
+                             .mask = at<int32_t>(op.mask(), scope),
+                             .out = at<float>(op.out(), scope),
+                             .lse = at<float>(op.lse(), scope),
+                             .dout = at<float>(op.dout(), scope),
+                             .delta = at<float>(op.delta(), scope),
+                             .dq = at<float>(op.dq(), scope),
+                             .dk = at<float>(op.dk(), scope),
+                             .dv = at<float>(op.dv(), scope),
+                             .initialize = op.initialize(),
+                             .accumulateKV = laterBlock || scope.accumulates(op.combine_kv()),
+                             .dropout = dropout(op.dropout(), op.site(), shape.maskOffset)};
+  device.attentionBackward(args);
+}
+
+void Executor::ringShift(const RingShiftStart &op, const Scope &scope) {
+  if (op.skip_last() && scope.lastIteration)
+    return;
+  device.synchronize();
+  const Grid &grid = communicator.grid();
+  Coordinates next = coordinates, previous = coordinates;
+  next.sp = (coordinates.sp + 1) % grid.sp;
+  previous.sp = (coordinates.sp + grid.sp - 1) % grid.sp;
+  for (const Operand *each : *op.receive())
+    pending.push_back({op.tag(), communicator.receive(at<void>(each, scope), op.bytes(),
+                                                      grid.rankOf(previous), op.tag())});
+  for (const Operand *each : *op.send())
+    pending.push_back(
+        {op.tag(), communicator.send(at<void>(each, scope), op.bytes(), grid.rankOf(next), op.tag(),
+                                     Traffic::RingShift)});
+}
+
+void Executor::exchangeWithStage(void *data, uint64_t bytes, int stage, int tag, bool send) {
+  device.synchronize();
+  Coordinates at = coordinates;
+  at.pp = stage;
+  int peer = communicator.grid().rankOf(at);
+  pending.push_back({tag, send ? communicator.send(data, bytes, peer, tag, Traffic::PointToPoint)
+                               : communicator.receive(data, bytes, peer, tag)});
+}
+
+void Executor::wait(int tag) {
+  for (const Pending &exchange : pending)
+    if (exchange.tag == tag)
+      communicator.wait(exchange.request);
+  std::erase_if(pending, [&](const Pending &exchange) { return exchange.tag == tag; });
+}
+
+void Executor::ringLoop(const RingLoop &op, const Scope &scope) {
+  Scope inside = scope;
+  for (int i = 1; i < program.sp(); ++i) {
+    inside.iteration = i;
+    inside.lastIteration = i == program.sp() - 1;
+    runList(*op.body(), inside);
+  }
+}
+
+void Executor::rowsLoop(const RowsLoop &op, const Scope &scope) {
+  Scope inside = scope;
+  inside.rows = &op;
+  for (int64_t first = 0; first < maskedRows; first += op.chunk()) {
+    inside.firstRow = first;
+    inside.activeRows = std::min(op.chunk(), maskedRows - first);
+    runList(*op.body(), inside);
+  }
+}
+
+} // namespace seqpar::rt

@@ -1,0 +1,245 @@
+//===- ProgramCheck.cpp - meaning of a program ------------------*- C++ -*-===//
+
+#include "ProgramCheck.h"
+
+#include "InstructionCheck.h"
+#include "seqpar/rt/Error.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+
+namespace seqpar::rt {
+
+using namespace program;
+
+size_t bytesOf(DataType type) {
+  switch (type) {
+  case DataType::F32:
+  case DataType::I32:
+    return 4;
+  case DataType::F64:
+    return 8;
+  case DataType::BF16:
+  case DataType::F16:
+    return 2;
+  }
+  fail("unknown data type {}", static_cast<int>(type));
+}
+
+uint64_t product(std::initializer_list<int64_t> factors) {
+  uint64_t result = 1;
+  for (int64_t factor : factors)
+    if (factor < 0 || __builtin_mul_overflow(result, static_cast<uint64_t>(factor), &result) ||
+        result > kLargestBytes)
+      fail("a size is negative or too large");
+  return result;
+}
+
+namespace {
+
+uint64_t segmentBytes(const Stage &stage, Segment segment) {
+  switch (segment) {
+  case Segment::Arena:
+    return stage.arena_bytes();
+  case Segment::Parameter:
+    return stage.parameter_bytes();
+  case Segment::Gradient:
+    return stage.gradient_bytes();
+  case Segment::OptimizerState:
+    return stage.optimizer_state_bytes();
+  case Segment::Input:
+    return stage.input_bytes();
+  }
+  fail("unknown segment {}", static_cast<int>(segment));
+}
+
+void checkBuffer(const Stage &stage, const Buffer &buffer) {
+  uint64_t segment = segmentBytes(stage, buffer.segment());
+  if (buffer.offset() % 64 != 0)
+    fail("offset {} is not a multiple of 64", buffer.offset());
+  if (buffer.offset() > segment || buffer.bytes() > segment - buffer.offset())
+    fail("bytes {} to {} + {} are outside of segment {} of {} bytes", buffer.offset(),
+         buffer.offset(), buffer.bytes(), EnumNameSegment(buffer.segment()), segment);
+  uint64_t bytes = bytesOf(buffer.type());
+  if (buffer.shape())
+    for (int64_t extent : *buffer.shape())
+      bytes = product({static_cast<int64_t>(bytes), extent});
+  if (buffer.shape() && bytes > buffer.bytes())
+    fail("its shape needs {} bytes, it has {}", bytes, buffer.bytes());
+}
+
+class StageChecker {
+public:
+  StageChecker(const Program &program, const Stage &stage) : program(program), stage(stage) {}
+
+  void run() {
+    for (Segment segment : EnumValuesSegment())
+      if (segmentBytes(stage, segment) > kLargestBytes)
+        fail("segment {} of {} bytes is too large", EnumNameSegment(segment),
+             segmentBytes(stage, segment));
+    for (unsigned i = 0; i < stage.buffers()->size(); ++i)
+      within("buffer", i, [&] { checkBuffer(stage, *stage.buffers()->Get(i)); });
+    for (unsigned i = 0; i < stage.inputs()->size(); ++i)
+      within("input", i, [&] { checkInput(*stage.inputs()->Get(i)); });
+    for (unsigned i = 0; i < stage.parameters()->size(); ++i)
+      within("parameter", i, [&] { checkParameter(*stage.parameters()->Get(i)); });
+    for (unsigned i = 0; i < stage.metrics()->size(); ++i)
+      within("metric", i, [&] { checkMetric(*stage.metrics()->Get(i)); });
+    checkInstructions(program, stage);
+  }
+
+private:
+  template <typename Check> void within(const char *what, unsigned index, Check check) {
+    try {
+      check();
+    } catch (const Error &error) {
+      fail("{} {}: {}", what, index, error.what());
+    }
+  }
+
+  const Buffer &buffer(int index, Segment segment, uint64_t bytes, DataType type) {
+    if (index < 0 || static_cast<unsigned>(index) >= stage.buffers()->size())
+      fail("there is no buffer {}", index);
+    const Buffer &found = *stage.buffers()->Get(static_cast<unsigned>(index));
+    if (found.segment() != segment)
+      fail("buffer {} is not in segment {}", index, EnumNameSegment(segment));
+    if (found.type() != type || found.bytes() < bytes)
+      fail("buffer {} must hold {} bytes of {}, it has {} of {}", index, bytes,
+           EnumNameDataType(type), found.bytes(), EnumNameDataType(found.type()));
+    return found;
+  }
+
+  void checkInput(const Input &input) {
+    int64_t b = program.micro_batch(), c = program.chunk_length(), elements = 1;
+    DataType type = DataType::I32;
+    switch (input.kind()) {
+    case InputKind::Tokens:
+    case InputKind::Types:
+    case InputKind::Positions:
+    case InputKind::MaskedRows:
+    case InputKind::MaskedLabels:
+      elements = b * c;
+      break;
+    case InputKind::PaddingMask:
+      elements = b * c * program.sp();
+      break;
+    case InputKind::SentenceOrder:
+    case InputKind::SampleNumbers:
+      elements = b;
+      break;
+    case InputKind::Step:
+    case InputKind::Seed:
+      break;
+    case InputKind::InverseLossTokens:
+    case InputKind::InverseSamples:
+    case InputKind::LearningRate:
+    case InputKind::BiasCorrection1:
+    case InputKind::BiasCorrection2:
+    case InputKind::ClipNorm:
+    case InputKind::WeightDecay:
+      type = DataType::F32;
+      break;
+    default:
+      fail("unknown kind {}", static_cast<int>(input.kind()));
+    }
+    if (!kinds.insert(input.kind()).second)
+      fail("a second input of kind {}", EnumNameInputKind(input.kind()));
+    buffer(input.buffer(), Segment::Input, product({elements, 4}), type);
+  }
+
+  void checkParameter(const Parameter &parameter) {
+    uint64_t bytes = 4;
+    if (parameter.shape())
+      for (int64_t extent : *parameter.shape())
+        bytes = product({static_cast<int64_t>(bytes), extent});
+    if (parameter.initializer() < Initializer::MIN || parameter.initializer() > Initializer::MAX)
+      fail("unknown initializer {}", static_cast<int>(parameter.initializer()));
+    if (!names.insert(parameter.name()->string_view()).second)
+      fail("a second parameter {}", parameter.name()->string_view());
+    buffer(parameter.value(), Segment::Parameter, bytes, DataType::F32);
+    buffer(parameter.gradient(), Segment::Gradient, bytes, DataType::F32);
+    for (int moment : {parameter.first_moment(), parameter.second_moment()})
+      if (moment != -1)
+        buffer(moment, Segment::OptimizerState, bytes, DataType::F32);
+  }
+
+  void checkMetric(const Metric &metric) {
+    if (metric.kind() < MetricKind::MIN || metric.kind() > MetricKind::MAX)
+      fail("unknown kind {}", static_cast<int>(metric.kind()));
+    buffer(metric.buffer(), Segment::Gradient, 4, DataType::F32);
+  }
+
+  const Program &program;
+  const Stage &stage;
+  std::set<InputKind> kinds;
+  std::set<std::string_view> names;
+};
+
+void checkKernel(const Kernel &kernel) {
+  if (kernel.symbol()->size() == 0)
+    fail("its symbol is empty");
+  for (const KernelOperand *operand : *kernel.operands()) {
+    if (operand->access() < Access::MIN || operand->access() > Access::MAX)
+      fail("unknown access {}", static_cast<int>(operand->access()));
+    bytesOf(operand->type());
+    product({operand->columns(), 8});
+    if (operand->columns() < 1)
+      fail("expected at least one column, found {}", operand->columns());
+    if (operand->access() != Access::Gather && operand->access() != Access::ScatterAdd &&
+        operand->access() != Access::Scatter)
+      continue;
+    int index = operand->index();
+    if (index < 0 || static_cast<unsigned>(index) >= kernel.operands()->size() ||
+        kernel.operands()->Get(static_cast<unsigned>(index))->access() != Access::RowScalar ||
+        kernel.operands()->Get(static_cast<unsigned>(index))->type() != DataType::I32)
+      fail("index {} is not an operand with one i32 a row", index);
+  }
+}
+
+void checkExtents(const Program &program) {
+  auto within = [](const char *name, int64_t value, int64_t most) {
+    if (value < 1 || value > most)
+      fail("{} is {}, expected 1 to {}", name, value, most);
+  };
+  constexpr int64_t kLargest = std::numeric_limits<int32_t>::max();
+  within("dp", program.dp(), 1024);
+  within("pp", program.pp(), 1024);
+  within("sp", program.sp(), 64);
+  within("micro_batch", program.micro_batch(), kLargest);
+  within("micro_batches", program.micro_batches(), kLargest);
+  within("seq_length", program.seq_length(), kLargest);
+  within("chunk_length", program.chunk_length(), kLargest);
+  within("vocabulary", program.vocabulary(), kLargest);
+  if (product({program.chunk_length(), program.sp()}) < static_cast<uint64_t>(program.seq_length()))
+    fail("{} chunks of {} positions do not hold a sequence of {}", program.sp(),
+         program.chunk_length(), program.seq_length());
+  // Row numbers of a micro-batch and samples of a step are int32.
+  if (product({program.micro_batch(), program.chunk_length(), program.sp()}) > kLargest ||
+      product({program.micro_batch(), program.micro_batches(), program.dp()}) > kLargest)
+    fail("a micro-batch has too many positions or a step too many samples");
+  if (program.stages()->size() != static_cast<unsigned>(program.pp()))
+    fail("expected {} stages, found {}", program.pp(), program.stages()->size());
+}
+
+} // namespace
+
+void checkProgram(const Program &program) {
+  checkExtents(program);
+  for (unsigned i = 0; i < program.kernels()->size(); ++i) {
+    try {
+      checkKernel(*program.kernels()->Get(i));
+    } catch (const Error &error) {
+      fail("kernel {}: {}", i, error.what());
+    }
+  }
+  for (unsigned i = 0; i < program.stages()->size(); ++i) {
+    try {
+      StageChecker(program, *program.stages()->Get(i)).run();
+    } catch (const Error &error) {
+      fail("stage {}: {}", i, error.what());
+    }
+  }
+}
+
+} // namespace seqpar::rt

@@ -1,0 +1,28 @@
+//===- ProgramCheck.h - meaning of a program --------------------*- C++ -*-===//
+#pragma once
+
+#include "seqpar/program/program_generated.h"
+
+#include <array>
+#include <cstdint>
+#include <limits>
+
+namespace seqpar::rt {
+
+/// Checks what the FlatBuffers verifier cannot know: that every index, offset and size which the
+/// executor uses is valid, that loops are not nested, and that every exchange is waited for. Throws
+/// Error.
+void checkProgram(const program::Program &program);
+
+inline constexpr int kInputKinds = 17;
+
+/// Smallest table that an input's numbers index in any gather or scatter, in rows.
+struct IndexLimits {
+  std::array<int64_t, kInputKinds> rows;
+  int64_t of(program::InputKind kind) const { return rows[static_cast<size_t>(kind)]; }
+};
+IndexLimits indexLimits(const program::Program &program);
+
+size_t bytesOf(program::DataType type);
+
+} // namespace seqpar::rt

@@ -1,0 +1,117 @@
+//===- Communicator.h - exchange between ranks ------------------*- C++ -*-===//
+//
+// What a rank needs from the others. Each transport implements this interface;
+// test/Runtime/CommunicatorConformance runs the same cases on all of them.
+//
+// One Communicator belongs to one rank and is used by one thread. Collectives are called by all
+// members of a group, in the same order. Buffers stay the caller's; they must not be touched while
+// a request that names them is pending, and are free again when a call throws. Waiting sleeps.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "seqpar/rt/Error.h"
+#include "seqpar/rt/Grid.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace seqpar::rt {
+
+/// What bytes are sent for; each kind is counted.
+enum class Traffic : int { RingShift, PointToPoint, AllReduce, AllGather, ReduceScatter };
+inline constexpr int kTrafficKinds = 5;
+
+/// Elements that collectives can add.
+enum class ElementType : int { F32, F64, I32, I64 };
+size_t elementBytes(ElementType type);
+
+/// Another rank has failed: this one ends with the same message, which is the first failure's.
+class Aborted : public Error {
+public:
+  using Error::Error;
+};
+
+class Communicator {
+public:
+  /// Names a pending send or receive until it is waited for.
+  using Request = uint32_t;
+
+  Communicator(Grid grid, int rank) : theGrid(grid), theRank(rank) {}
+  virtual ~Communicator() = default;
+
+  const Grid &grid() const { return theGrid; }
+  int rank() const { return theRank; }
+  int size() const { return theGrid.size(); }
+  Coordinates coordinates() const { return theGrid.of(theRank); }
+
+  /// Starts to send `bytes` bytes to rank `destination`, which receives them with the same tag.
+  /// Messages of one source, destination and tag arrive in order. Returns at once.
+  virtual Request send(const void *data, size_t bytes, int destination, int tag,
+                       Traffic traffic) = 0;
+  /// Starts to receive exactly `bytes` bytes. Returns at once.
+  virtual Request receive(void *data, size_t bytes, int source, int tag) = 0;
+  /// Sleeps until the request is done and forgets it.
+  virtual void wait(Request request) = 0;
+
+  /// buffer = sum over the group, added in rank order: the same bits on every rank.
+  virtual void allReduce(void *buffer, size_t elements, ElementType type, int axes) = 0;
+  /// receive[o][r][i] = send of member r [o][i], for outer o and inner i.
+  virtual void allGather(const void *send, void *receive, size_t outer, size_t inner,
+                         ElementType type, int axes) = 0;
+  /// receive[o][i] = sum over members of send[o][my index][i], added in rank order.
+  virtual void reduceScatter(const void *send, void *receive, size_t outer, size_t inner,
+                             ElementType type, int axes) = 0;
+  /// Sleeps until every rank has come here.
+  virtual void barrier() = 0;
+
+  /// Wakes all ranks; from now on every call of every rank throws Aborted with the message of the
+  /// first abort. May be called from any thread.
+  virtual void abort(const std::string &message) = 0;
+
+  /// Bytes this rank has handed over for sending: of point-to-point messages their sizes, of a
+  /// collective the size of its send buffer (of an all-reduce, its buffer). A group of one sends
+  /// nothing.
+  uint64_t bytesSent(Traffic traffic) const { return sent[static_cast<size_t>(traffic)]; }
+  /// Time this rank has slept in waits and collectives.
+  uint64_t waitedNanoseconds() const { return waited; }
+
+protected:
+  void count(Traffic traffic, size_t bytes) { sent[static_cast<size_t>(traffic)] += bytes; }
+
+  uint64_t waited = 0;
+
+private:
+  Grid theGrid;
+  int theRank;
+  std::array<uint64_t, kTrafficKinds> sent{};
+};
+
+/// Ranks that are threads of this process. Owned by whoever starts the threads; must outlive its
+/// communicators.
+class ThreadGroup {
+public:
+  explicit ThreadGroup(Grid grid);
+  ~ThreadGroup();
+  ThreadGroup(const ThreadGroup &) = delete;
+  ThreadGroup &operator=(const ThreadGroup &) = delete;
+
+  /// The communicator of one rank; each is made once.
+  std::unique_ptr<Communicator> communicator(int rank);
+  /// As Communicator::abort.
+  void abort(const std::string &message);
+  bool aborted() const;
+  /// Message of the first abort; empty when there was none.
+  std::string abortMessage() const;
+
+  struct State;
+
+private:
+  std::unique_ptr<State> state;
+};
+
+} // namespace seqpar::rt

@@ -1,0 +1,126 @@
+//===- Executor.h - runs a program on one rank ------------------*- C++ -*-===//
+//
+// Interprets the instruction lists of one rank: resolves operands to addresses, runs loops, and
+// hands compute to the Device and exchange to the Communicator. Everything is allocated in the
+// constructor; running allocates nothing.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "seqpar/rt/Communicator.h"
+#include "seqpar/rt/Device.h"
+#include "seqpar/rt/Feed.h"
+#include "seqpar/rt/Profiler.h"
+#include "seqpar/rt/ProgramFile.h"
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace seqpar::rt {
+
+/// What the executor writes into the scalar inputs of a step.
+struct StepInputs {
+  int64_t step = 0; ///< counted from 0
+  uint32_t seed = 0;
+  float learningRate = 0, clipNorm = 0, weightDecay = 0;
+  bool training = true; ///< off: dropout of attention probabilities is off
+};
+
+inline constexpr double kBeta1 = 0.9, kBeta2 = 0.999; ///< AdamW's, in the bias corrections
+
+/// Which of a parameter's tensors.
+enum class ParameterPart { Value, Gradient, FirstMoment, SecondMoment };
+
+class Executor {
+public:
+  /// All arguments but the options must outlive the executor. Allocates the five segments, zeroed.
+  Executor(const ProgramFile &file, Device &device, Communicator &communicator,
+           Profiler *profiler = nullptr);
+  ~Executor();
+  Executor(const Executor &) = delete;
+  Executor &operator=(const Executor &) = delete;
+
+  const program::Stage &stage() const { return theStage; }
+
+  /// Sets every parameter by its initialiser, a function of (seed, name, element index).
+  /// Collective: the ranks of a stage share the work.
+  void initializeParameters(uint32_t seed);
+
+  bool hasParameterPart(int index, ParameterPart part) const;
+  /// Copies a parameter's tensor from or to host memory of its size.
+  void readParameter(int index, ParameterPart part, std::span<float> to) const;
+  void writeParameter(int index, ParameterPart part, std::span<const float> from);
+
+  /// One step over a global batch, which must have passed checkBatch: all micro-batches of this
+  /// rank's replica, then the update.
+  void step(const StepInputs &inputs, const GlobalBatch &batch);
+  /// Losses of a global batch without an update; the metrics MlmLoss and SopLoss are valid after
+  /// it.
+  void evaluate(const StepInputs &inputs, const GlobalBatch &batch);
+
+  bool hasMetric(program::MetricKind kind) const;
+  /// A number of the last step; 0 when the stage does not have it.
+  double metric(program::MetricKind kind) const;
+
+private:
+  struct Scope;
+  struct Pending {
+    int tag;
+    Communicator::Request request;
+  };
+
+  void findLossReductions();
+  void writeStepInputs(const GlobalBatch &batch);
+  void writeMicroBatch(const GlobalBatch &batch, int64_t microBatch);
+  void findMaskedRows(const GlobalBatch &batch, int64_t first);
+  size_t fillInput(program::InputKind kind, const GlobalBatch &batch, int64_t first);
+  void writeScalar(program::InputKind kind, const void *value);
+
+  void runMicroBatches(const StepInputs &inputs, const GlobalBatch &batch);
+  void runList(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
+               const Scope &scope);
+  void run(const program::Instruction &instruction, const Scope &scope);
+  void dispatch(const program::Instruction &instruction, const Scope &scope);
+  void gemm(const program::Gemm &op, const Scope &scope);
+  void rowKernel(const program::RowKernel &op, const Scope &scope);
+  void attentionForward(const program::AttentionForward &op, const Scope &scope);
+  void attentionBackward(const program::AttentionBackward &op, const Scope &scope);
+  AttentionDropout dropout(float rate, int site, int64_t keyOffset) const;
+  void ringShift(const program::RingShiftStart &op, const Scope &scope);
+  void exchangeWithStage(void *data, uint64_t bytes, int stage, int tag, bool send);
+  void wait(int tag);
+  void ringLoop(const program::RingLoop &op, const Scope &scope);
+  void rowsLoop(const program::RowsLoop &op, const Scope &scope);
+
+  uint8_t *address(int buffer) const;
+  template <typename T> T *at(const program::Operand *operand, const Scope &scope) const;
+  const program::Buffer *parameterBuffer(int index, ParameterPart part) const;
+
+  const program::Program &program;
+  const program::Stage &theStage;
+  Device &device;
+  Communicator &communicator;
+  Profiler *profiler;
+  Coordinates coordinates;
+
+  struct Release {
+    Device *device;
+    void operator()(uint8_t *memory) const { device->release(memory); }
+  };
+  std::array<std::unique_ptr<uint8_t, Release>, 5> segments; // indexed by program::Segment
+  std::vector<int32_t> staging;                              // of the largest input
+  std::vector<int32_t> stagedRows, stagedLabels;             // MaskedRows, MaskedLabels
+  std::vector<void *> kernelOperands;                        // of the kernel being launched
+  std::vector<Pending> pending;                              // exchanges not yet waited for
+  std::vector<const program::Instruction *> lossReductions;  // of `update`, for evaluate()
+  StepInputs stepInputs;
+  int64_t maskedRows = 0; // of the present micro-batch on this rank
+  const int32_t *sampleNumbers = nullptr;
+};
+
+} // namespace seqpar::rt

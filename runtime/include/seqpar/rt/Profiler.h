@@ -1,0 +1,51 @@
+//===- Profiler.h - where a step's time goes --------------------*- C++ -*-===//
+//
+// Collects the time of one rank per category, and optionally every event for a Chrome trace
+// (chrome://tracing, Perfetto). Used by one thread.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace seqpar::rt {
+
+enum class Category : int { Gemm, Attention, RowKernel, Exchange, Waiting, Feed };
+inline constexpr int kCategories = 6;
+/// "gemm", "attention", "row kernel", "exchange", "waiting", "feed".
+const char *categoryName(Category category);
+
+class Profiler {
+public:
+  /// Keeps up to `traceEvents` events; those past it are counted only.
+  explicit Profiler(size_t traceEvents = 0);
+
+  static uint64_t now(); ///< nanoseconds of a steady clock
+
+  /// Time from `begin` to `end`, of which `waited` nanoseconds were slept for other ranks. `name`
+  /// must outlive the profiler.
+  void add(Category category, const char *name, uint64_t begin, uint64_t end, uint64_t waited = 0);
+  uint64_t nanoseconds(Category category) const { return totals[static_cast<size_t>(category)]; }
+
+private:
+  friend void writeTrace(const std::string &, std::span<const std::unique_ptr<Profiler>>);
+  struct Event {
+    const char *name;
+    Category category;
+    uint64_t begin, end;
+  };
+  std::array<uint64_t, kCategories> totals{};
+  std::vector<Event> events;
+  size_t capacity;
+};
+
+/// Writes the events of all ranks in Chrome's trace format, one row per rank.
+void writeTrace(const std::string &path, std::span<const std::unique_ptr<Profiler>> ranks);
+
+} // namespace seqpar::rt

@@ -1,0 +1,59 @@
+//===- RunOptions.h - run-time options of the tools -------------*- C++ -*-===//
+//
+// The options that seqpar-run and seqpar-exec share: everything about a run that is not compiled
+// into the program.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace seqpar::rt {
+
+struct RunOptions {
+  // Length of the run and randomness.
+  int64_t steps = 200; ///< in all, those before a --load included; 0: run nothing
+  uint32_t seed = 1234;
+
+  // Optimiser and schedule.
+  double lr = 1e-3, minLr = 1e-5;
+  int64_t warmup = -1; ///< steps; -1: a tenth of the steps, at most 1000
+  int64_t decay = -1;  ///< step at which the rate reaches minLr; -1: the last
+  std::string decayStyle = "linear";
+  double clip = 1.0; ///< largest gradient norm; 0: no clipping
+  double weightDecay = 0.01;
+
+  // Data: a file of batches, "synthetic", or a Megatron data path.
+  std::string batchFrom, data, vocab, cacheDir;
+  std::string splits = "949,50,1";
+  double maskProb = 0.15, shortSeqProb = 0.1;
+  int64_t evalInterval = 0, evalIters = 10;
+
+  // Files.
+  std::string initFrom, saveGradients, saveParameters, log, save, load, memoryReport, trace;
+  int64_t saveInterval = 0; ///< steps between checkpoints; 0: only at the end
+
+  // Machine.
+  std::string device = "cpu";
+  std::string cpuTarget;   ///< instruction set of the kernels; empty: the best the host has
+  int threads = 0;         ///< most threads of one rank; 0: the cores divided among the ranks
+  bool dryRun = false;     ///< check everything, write the memory report, run nothing
+  int64_t logInterval = 0; ///< steps between printed lines off a terminal; 0: about 50 in all
+};
+
+/// Adds the options, in groups, with units and defaults.
+void addRunOptions(CLI::App &app, RunOptions &options);
+
+/// Checks that the options go together. Throws UsageError.
+void checkRunOptions(const RunOptions &options);
+
+/// Parses the command line. Returns -1 when the tool should go on, else its exit code: 0 after
+/// --help, 2 after printing "TOOL: error: ..." in one lower-case line that names the option.
+int parseCommandLine(CLI::App &app, int argc, char **argv, const std::string &tool);
+
+} // namespace seqpar::rt

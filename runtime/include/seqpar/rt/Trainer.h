@@ -1,0 +1,40 @@
+//===- Trainer.h - the training run -----------------------------*- C++ -*-===//
+//
+// Runs a program on all its ranks, as threads of this process: allocates, initialises, and repeats
+// feed, forward, backward, update, log.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "seqpar/rt/Device.h"
+#include "seqpar/rt/ProgramFile.h"
+#include "seqpar/rt/RunOptions.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace seqpar::rt {
+
+/// Makes the device of one rank, on that rank's thread.
+using DeviceFactory = std::function<std::unique_ptr<Device>(int rank, int threads)>;
+
+/// The devices that the options name. Throws UsageError for one that this build does not have.
+DeviceFactory deviceFactory(const RunOptions &options);
+
+/// Numbers of one step, as the log has them.
+struct StepRecord {
+  int64_t step = 0; ///< 1 is the first
+  double loss = 0, mlmLoss = 0, sopLoss = 0, gradNorm = 0, lr = 0, lossScale = 1;
+  int64_t samples = 0; ///< of this step, over all replicas
+  int64_t tokens = 0;  ///< positions of those samples
+  double stepMs = 0;
+};
+
+/// Runs the program as the options say. Throws Error with one line when anything fails on any rank;
+/// no thread is left then, and every file that was to be written is either whole or untouched.
+/// `onStep`, when given, sees each step's record (on the thread of the rank that reports).
+void train(const ProgramFile &program, const RunOptions &options, const DeviceFactory &devices,
+           const std::function<void(const StepRecord &)> &onStep = {});
+
+} // namespace seqpar::rt
