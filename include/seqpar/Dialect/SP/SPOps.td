@@ -131,7 +131,7 @@ def SP_YieldOp : SP_Op<"yield", [Terminator, Pure, ReturnLike]> {
   let summary = "ends the body of a loop";
   let arguments = (ins Variadic<AnyRankedTensor>:$operands);
   let assemblyFormat = "($operands^ `:` type($operands))? attr-dict";
-  let builders = [OpBuilder<(ins), [{}]>];
+  let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ::mlir::ValueRange()); }]>];
 }
 
 def SP_AlternateOp : SP_Op<"alternate", [Pure, AllTypesMatch<["odd", "even", "result"]>]> {

@@ -1,0 +1,157 @@
+//===- Model.cpp - Models, inputs, parameters, repeated layers
+//------------------------------------===//
+
+#include "seqpar/Dialect/NN/NN.h"
+
+#include "llvm/ADT/StringMap.h"
+
+using namespace mlir;
+using namespace seqpar;
+using namespace seqpar::nn;
+
+//===- Model and loss
+//----------------------------------------------------------------------------===//
+
+/// Reports a name that two parameters of `block` have. The names of a repeated layer get its
+/// prefix.
+static LogicalResult checkNames(Block &block, const Twine &prefix,
+                                llvm::StringMap<Operation *> &names) {
+  for (Operation &op : block) {
+    if (auto parameter = dyn_cast<ParameterOp>(op)) {
+      auto [entry, isNew] =
+          names.try_emplace((prefix + parameter.getParameterName()).str(), parameter);
+      if (isNew)
+        continue;
+      InFlightDiagnostic error = parameter.emitOpError()
+                                 << "has the name '" << entry->first() << "' of another parameter";
+      error.attachNote(entry->second->getLoc()) << "the other parameter";
+      return error;
+    }
+    if (auto repeat = dyn_cast<RepeatOp>(op))
+      if (failed(checkNames(repeat.getBody().front(), prefix + repeat.getPrefix() + "*.", names)))
+        return failure();
+  }
+  return success();
+}
+
+LogicalResult ModelOp::verifyRegions() {
+  if (!isa<LossOp>(getBody().front().back()))
+    return emitOpError("must end in nn.loss");
+  llvm::StringMap<Operation *> names;
+  return checkNames(getBody().front(), "", names);
+}
+
+//===- Inputs
+//------------------------------------------------------------------------------------===//
+
+/// Dimensions of an input of this kind; scalars are f32, the others i32.
+static int64_t inputRank(InputKind kind) {
+  switch (kind) {
+  case InputKind::InverseLossTokens:
+  case InputKind::InverseSamples:
+    return 0;
+  case InputKind::SentenceOrder:
+    return 1;
+  default:
+    return 2;
+  }
+}
+
+LogicalResult InputOp::verify() {
+  auto type = cast<RankedTensorType>(getType());
+  int64_t rank = inputRank(getKind());
+  bool isScalar = rank == 0;
+  if (type.getRank() != rank || type.getElementType().isF32() != isScalar)
+    return emitOpError() << "of kind " << stringifyInputKind(getKind()) << " must be "
+                         << (isScalar    ? "tensor<f32>"
+                             : rank == 1 ? "tensor<?xi32>"
+                                         : "tensor<?x?xi32>")
+                         << " (the dimensions may be bound), but is " << type;
+  return success();
+}
+
+std::string InputOp::getLayoutRule() {
+  switch (inputRank(getKind())) {
+  case 0:
+    return "->[]";
+  case 1:
+    return "->[b]";
+  default: // attention reads the mask of all keys, so it is not split over positions
+    return getKind() == InputKind::PaddingMask ? "->[b,u]" : "->[b,s]";
+  }
+}
+
+//===- Parameters
+//--------------------------------------------------------------------------------===//
+
+LogicalResult ParameterOp::verify() {
+  if (getParameterName().empty())
+    return emitOpError("has an empty name");
+  if (!cast<RankedTensorType>(getType()).hasStaticShape())
+    return emitOpError() << "'" << getParameterName() << "' must have a static shape, but is "
+                         << getType();
+  bool isNormal = getInitializer() == InitializerKind::Normal;
+  if (isNormal != getDeviation().has_value())
+    return emitOpError() << "'" << getParameterName() << "' "
+                         << (isNormal ? "needs a deviation: normal(0.02)"
+                                      : "has a deviation, which only normal takes");
+  if (isNormal && !(getDeviation()->isFinite() && !getDeviation()->isNegative()))
+    return emitOpError() << "'" << getParameterName()
+                         << "' must have a finite deviation of at least 0";
+  return success();
+}
+
+std::string ParameterOp::getLayoutRule() { return "->" + parameterFactors(getType()); }
+
+//===- Repeated layers
+//---------------------------------------------------------------------------===//
+
+void RepeatOp::print(OpAsmPrinter &p) {
+  p << " " << getCount() << " as " << getPrefixAttr() << " (";
+  llvm::interleaveComma(llvm::zip_equal(getBody().getArguments(), getInitial()), p,
+                        [&](auto pair) { p << std::get<0>(pair) << " = " << std::get<1>(pair); });
+  p << ") : ";
+  llvm::interleaveComma(getResultTypes(), p);
+  p.printOptionalAttrDictWithKeyword((*this)->getAttrs(), {"count", "prefix"});
+  p << " ";
+  p.printRegion(getBody(), /*printEntryBlockArgs=*/false);
+}
+
+ParseResult RepeatOp::parse(OpAsmParser &p, OperationState &result) {
+  int64_t count;
+  StringAttr prefix;
+  SmallVector<OpAsmParser::Argument> arguments;
+  SmallVector<OpAsmParser::UnresolvedOperand> operands;
+  SMLoc loc = p.getCurrentLocation();
+  if (p.parseInteger(count) || p.parseKeyword("as") || p.parseAttribute(prefix) ||
+      p.parseAssignmentList(arguments, operands) || p.parseColonTypeList(result.types) ||
+      p.resolveOperands(operands, result.types, loc, result.operands) ||
+      p.parseOptionalAttrDictWithKeyword(result.attributes))
+    return failure();
+  for (auto [argument, type] : llvm::zip_equal(arguments, result.types))
+    argument.type = type;
+  result.addAttribute(getCountAttrName(result.name), p.getBuilder().getI64IntegerAttr(count));
+  result.addAttribute(getPrefixAttrName(result.name), prefix);
+  return p.parseRegion(*result.addRegion(), arguments);
+}
+
+LogicalResult RepeatOp::verifyRegions() {
+  if (getCount() < 1)
+    return emitOpError() << "count must be at least 1, but is " << getCount();
+  auto yield = dyn_cast<YieldOp>(getBody().front().back());
+  if (!yield)
+    return emitOpError("must end in nn.yield");
+  auto check = [&](StringRef what, TypeRange types) -> LogicalResult {
+    if (types.size() != getNumResults())
+      return emitOpError() << "has " << getNumResults() << " results, but " << types.size() << " "
+                           << what;
+    for (auto [i, type, result] : llvm::enumerate(types, getResultTypes()))
+      if (failed(verifyCompatibleShape(type, result)))
+        return emitOpError() << "result " << i << " is " << result << ", but in its " << what << " "
+                             << type;
+    return success();
+  };
+  return failure(failed(check("initial values", getInitial().getTypes())) ||
+                 failed(check("region arguments", getBody().getArgumentTypes())) ||
+                 failed(check("yielded values", yield.getOperandTypes())));
+}

@@ -1,0 +1,80 @@
+//===- Step.cpp - The training step: accumulation and update
+//--------------------------------------===//
+
+#include "seqpar/Dialect/NN/NN.h"
+
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir;
+using namespace seqpar;
+using namespace seqpar::nn;
+
+void StepOp::build(OpBuilder &builder, OperationState &state, StringRef name) {
+  state.addAttribute(getSymNameAttrName(state.name), builder.getStringAttr(name));
+  state.addRegion()->emplaceBlock();
+  state.addRegion()->emplaceBlock();
+}
+
+/// Checks that `ops` has for each parameter one op that names it.
+template <typename OpT>
+static LogicalResult checkOnePerParameter(Block &block, ArrayRef<ParameterOp> parameters) {
+  llvm::MapVector<StringRef, OpT> ops;
+  for (OpT op : block.getOps<OpT>())
+    if (auto [entry, isNew] = ops.try_emplace(op.getParameterName(), op); !isNew) {
+      InFlightDiagnostic error = op.emitOpError() << "is the second for parameter '"
+                                                  << op.getParameterName() << "', expected one";
+      error.attachNote(entry->second.getLoc()) << "the first";
+      return error;
+    }
+  for (ParameterOp parameter : parameters)
+    if (!ops.contains(parameter.getParameterName()))
+      return parameter.emitOpError() << "'" << parameter.getParameterName() << "' has no "
+                                     << OpT::getOperationName() << ", expected one";
+    else
+      ops.erase(parameter.getParameterName());
+  if (!ops.empty())
+    return ops.front().second.emitOpError()
+           << "names '" << ops.front().first << "', which is no parameter of this step";
+  return success();
+}
+
+LogicalResult StepOp::verifyRegions() {
+  Block &microBatch = getMicroBatch().front(), &update = getUpdate().front();
+  auto parameters = llvm::to_vector(microBatch.getOps<ParameterOp>());
+  if (failed(checkOnePerParameter<AccumulateOp>(microBatch, parameters)))
+    return failure();
+  return update.empty() ? success() : checkOnePerParameter<AdamWOp>(update, parameters);
+}
+
+LogicalResult AccumulateOp::verify() {
+  if (getContributions().empty())
+    return emitOpError() << "of parameter '" << getParameterName() << "' has no contribution";
+  return success();
+}
+
+/// "[i,j],[i,j]" of parameters or gradients.
+static std::string factorsOf(TypeRange types) {
+  return llvm::join(llvm::map_range(types, parameterFactors), ",");
+}
+
+std::string AccumulateOp::getLayoutRule() { return factorsOf(getOperandTypes()) + "->"; }
+
+std::string AccumulateMetricOp::getLayoutRule() { return "[],[]->"; }
+
+std::string GradientOp::getLayoutRule() { return "->" + parameterFactors(getType()); }
+
+std::string GlobalNormOp::getLayoutRule() {
+  // Gradients of different shapes: each has factors of its own.
+  std::string rule;
+  for (auto [g, type] : llvm::enumerate(getOperandTypes())) {
+    rule += g ? ",[" : "[";
+    for (int64_t d = 0, rank = cast<ShapedType>(type).getRank(); d < rank; ++d)
+      rule += (d ? "," : "") + ("g" + std::to_string(g) + "d" + std::to_string(d));
+    rule += "]";
+  }
+  return rule + "->[]";
+}
+
+std::string AdamWOp::getLayoutRule() { return parameterFactors(getGradient().getType()) + ",[]->"; }

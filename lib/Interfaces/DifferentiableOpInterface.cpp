@@ -1,0 +1,6 @@
+//===- DifferentiableOpInterface.cpp
+//--------------------------------------------------------------===//
+
+#include "seqpar/Interfaces/DifferentiableOpInterface.h"
+
+#include "seqpar/Interfaces/DifferentiableOpInterface.cpp.inc"
