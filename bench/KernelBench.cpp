@@ -1,14 +1,15 @@
 //===- KernelBench.cpp - the CPU device against the machine's limits ------===//
 //
 // One JSON object per line. `ratio` is the device's rate divided by the limit named in `limit`:
-//   gemm       the library called directly (oneDNN)
+//   gemm       the library called directly on one core (oneDNN), times the threads
 //   attention  the best GEMM rate of one core, times the threads
-//   rowKernel  memcpy of as many bytes
+//   rowKernel  memcpy of as many bytes on one core (with --program)
 // Every line has the two measured in turns, so a busy machine slows both.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Bench.h"
+#include "RowKernelBench.h"
 
 #include "seqpar/rt/Device.h"
 
@@ -32,7 +33,8 @@ std::vector<float> randomFloats(size_t count) {
   return values;
 }
 
-void benchGemm(Device &device, int64_t m, int64_t n, int64_t k, bool transposeA, bool transposeB) {
+void benchGemm(Device &device, int threads, int64_t m, int64_t n, int64_t k, bool transposeA,
+               bool transposeB) {
   std::vector<float> a = randomFloats(m * k), b = randomFloats(k * n), c(m * n), d(m * n);
   int64_t lda = transposeA ? m : k, ldb = transposeB ? k : n;
   bench::Pair time = bench::compare(
@@ -44,11 +46,12 @@ void benchGemm(Device &device, int64_t m, int64_t n, int64_t k, bool transposeA,
         dnnl_sgemm(transposeA ? 'T' : 'N', transposeB ? 'T' : 'N', m, n, k, 1.0f, a.data(), lda,
                    b.data(), ldb, 0.0f, d.data(), n);
       });
-  double work = 2e-9 * double(m) * double(n) * double(k);
-  fmt::print("{{\"bench\":\"gemm\",\"m\":{},\"n\":{},\"k\":{},\"form\":\"{}{}\",\"gflops\":{:.1f},"
-             "\"limit\":{:.1f},\"ratio\":{:.3f}}}\n",
-             m, n, k, transposeA ? 'T' : 'N', transposeB ? 'T' : 'N', work / time.first,
-             work / time.second, time.second / time.first);
+  double work = 2e-9 * double(m) * double(n) * double(k), rate = work / time.first,
+         limit = work / time.second * threads;
+  fmt::print("{{\"bench\":\"gemm\",\"m\":{},\"n\":{},\"k\":{},\"form\":\"{}{}\",\"threads\":{},"
+             "\"gflops\":{:.1f},\"limit\":{:.1f},\"ratio\":{:.3f}}}\n",
+             m, n, k, transposeA ? 'T' : 'N', transposeB ? 'T' : 'N', threads, rate, limit,
+             rate / limit);
 }
 
 /// A product of this shape reaches oneDNN's best rate.
@@ -100,20 +103,23 @@ void benchAttention(Device &device, int threads, AttentionShape shape, float dro
 
 int main(int argc, char **argv) {
   int threads = 1;
-  std::string target, only;
+  std::string target, only, program;
   CLI::App app("Measures the CPU device's operations against the machine's limits.");
   app.add_option("--threads", threads, "threads of the device")->check(CLI::Range(1, 1024));
   app.add_option("--target", target, "x86-64-v4 or x86-64-v3; default: the best of the host");
-  app.add_option("--only", only, "gemm or attention; default: all");
+  app.add_option("--only", only, "gemm, attention or none; default: both")
+      ->check(CLI::IsMember({"gemm", "attention", "none"}));
+  app.add_option("--program", program, "also run the row kernels of this program file")
+      ->check(CLI::ExistingFile);
   CLI11_PARSE(app, argc, argv);
   try {
     std::unique_ptr<Device> device = createCpuDevice(threads, target);
     if (only.empty() || only == "gemm")
       for (int64_t rows : {128, 512, 2048})
         for (auto [n, k] : {std::pair<int64_t, int64_t>{768, 768}, {3072, 768}, {768, 3072}}) {
-          benchGemm(*device, rows, n, k, false, true);
-          benchGemm(*device, rows, k, n, false, false);
-          benchGemm(*device, n, k, rows, true, false);
+          benchGemm(*device, threads, rows, n, k, false, true);
+          benchGemm(*device, threads, rows, k, n, false, false);
+          benchGemm(*device, threads, n, k, rows, true, false);
         }
     if (only.empty() || only == "attention")
       for (float dropout : {0.0f, 0.1f})
@@ -121,6 +127,8 @@ int main(int argc, char **argv) {
              {std::pair<int64_t, int64_t>{64, 128}, {64, 512}, {64, 2048}, {128, 512}, {32, 512}})
           benchAttention(*device, threads,
                          {1, 768 / headDim, headDim, length, length, length, 0, 0.125f}, dropout);
+    if (!program.empty())
+      bench::benchRowKernels(*device, program);
   } catch (const std::exception &error) {
     fmt::print(stderr, "seqpar-bench-kernels: error: {}\n", error.what());
     return 1;

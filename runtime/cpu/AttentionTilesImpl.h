@@ -20,6 +20,8 @@ typedef int32_t Ints __attribute__((vector_size(kWidth * 4)));
 typedef uint32_t Words __attribute__((vector_size(kWidth * 4)));
 typedef uint64_t Longs __attribute__((vector_size(kWidth * 4)));
 
+template <int... lane> struct Lanes {};
+
 /// Tiles are at most this wide.
 constexpr int64_t kMaxColumns = 512;
 
@@ -33,10 +35,12 @@ inline Floats broadcast(float value) { return value - Floats{}; }
 inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 
 inline float horizontalMax(Floats v) {
-  float result = v[0];
-  for (int i = 1; i < kWidth; ++i)
-    result = v[i] > result ? v[i] : result;
-  return result;
+  float parts[kWidth];
+  memcpy(parts, &v, sizeof(v));
+  for (int half = kWidth / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i)
+      parts[i] = parts[i] > parts[i + half] ? parts[i] : parts[i + half];
+  return parts[0];
 }
 inline float horizontalSum(Floats v) {
   float parts[kWidth];
@@ -74,6 +78,19 @@ inline void multiplyWide(Words a, uint32_t b, Words &low, Words &high) {
   high = (Words)((even >> 32) | (odd & ~(uint64_t)0xffffffffu));
 }
 
+/// a[0], b[0], a[1], b[1]...
+template <int... lane>
+inline void interleave(Words a, Words b, Words &low, Words &high, Lanes<lane...>) {
+  low = __builtin_shufflevector(a, b, (lane / 2 + lane % 2 * kWidth)...);
+  high = __builtin_shufflevector(a, b, (kWidth / 2 + lane / 2 + lane % 2 * kWidth)...);
+}
+inline void interleave(Words a, Words b, Words &low, Words &high) {
+  if constexpr (kWidth == 16)
+    interleave(a, b, low, high, Lanes<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>());
+  else
+    interleave(a, b, low, high, Lanes<0, 1, 2, 3, 4, 5, 6, 7>());
+}
+
 /// factors[j] = 0 or `scale` for keys key..key + columns of query `position`. Blocks hold four
 /// neighbouring keys, so the first one may start before `key`: returns where `key` is in `buffer`,
 /// which has room for columns + 4 * kWidth + 4.
@@ -98,13 +115,14 @@ const float *dropoutFactors(const TileDropout &d, uint32_t position, int64_t col
       k0 += kPhiloxWeyl0;
       k1 += kPhiloxWeyl1;
     }
-    Words words[4] = {x0, x1, x2, x3};
-    float factors[4][kWidth];
+    // Word w of block i is element 4 * i + w: two rounds of interleaving bring the lanes in order.
+    Words low02, high02, low13, high13, ordered[4];
+    interleave(x0, x2, low02, high02);
+    interleave(x1, x3, low13, high13);
+    interleave(low02, low13, ordered[0], ordered[1]);
+    interleave(high02, high13, ordered[2], ordered[3]);
     for (int w = 0; w < 4; ++w)
-      store(factors[w], words[w] < d.threshold ? Floats{} : broadcast(d.scale));
-    for (int i = 0; i < kWidth; ++i)
-      for (int w = 0; w < 4; ++w)
-        buffer[j + 4 * i + w] = factors[w][i];
+      store(buffer + j + w * kWidth, ordered[w] < d.threshold ? Floats{} : broadcast(d.scale));
   }
   return buffer + lead;
 }

@@ -15,12 +15,11 @@ namespace seqpar::rt {
 
 namespace {
 
-/// Extents of oneDNN's inner kernel (AVX-512: 8 rows by 48 columns of a row-major result). Slices
-/// are multiples of them, so that only the last one has a ragged edge.
-constexpr int64_t kRowGranule = 16, kColumnGranule = 48;
-
-/// Below this many multiply-adds waking another thread costs more than it saves.
-constexpr int64_t kWorthSplitting = 1 << 20;
+/// Slices are multiples of the extents of oneDNN's inner kernel (AVX-512: 8 rows by 48 columns of a
+/// row-major result), so that only the last one has a ragged edge, and give each thread at least
+/// this much of the result: the library takes another path for small products, whose sums round
+/// differently.
+constexpr int64_t kRowGranule = 16, kColumnGranule = 48, kLeastResult = 128 * 192;
 
 int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -82,23 +81,24 @@ void gemmInThread(const GemmArgs &args) {
 }
 
 void gemm(ThreadPool &pool, const GemmArgs &args) {
-  if (pool.threads() == 1 || args.m <= 0 || args.n <= 0 ||
-      args.m * args.n * std::max<int64_t>(args.k, 1) < kWorthSplitting)
+  int64_t slices = pool.threads();
+  if (slices > 1)
+    slices = std::min(slices, args.m * args.n / kLeastResult);
+  if (slices <= 1)
     return gemmInThread(args);
   // The split whose largest slice is the smaller share of the whole.
-  int64_t rowUnits = ceilDiv(args.m, kRowGranule), columnUnits = ceilDiv(args.n, kColumnGranule);
-  int64_t largestRows = ceilDiv(rowUnits, pool.threads()) * kRowGranule;
-  int64_t largestColumns = ceilDiv(columnUnits, pool.threads()) * kColumnGranule;
-  bool byRows = double(largestRows) / args.m <= double(largestColumns) / args.n;
-  if (byRows)
-    pool.parallelFor(rowUnits, [&](int64_t begin, int64_t end, int) {
-      gemmInThread(rowSlice(args, begin * kRowGranule, std::min(end * kRowGranule, args.m)));
-    });
-  else
-    pool.parallelFor(columnUnits, [&](int64_t begin, int64_t end, int) {
-      gemmInThread(
-          columnSlice(args, begin * kColumnGranule, std::min(end * kColumnGranule, args.n)));
-    });
+  auto sliceOf = [&](int64_t extent, int64_t granule) {
+    return ceilDiv(ceilDiv(extent, granule), slices) * granule;
+  };
+  int64_t rows = sliceOf(args.m, kRowGranule), columns = sliceOf(args.n, kColumnGranule);
+  bool byRows = rows * args.n <= columns * args.m;
+  int64_t slice = byRows ? rows : columns, extent = byRows ? args.m : args.n;
+  pool.parallelFor(ceilDiv(extent, slice), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      int64_t from = i * slice, to = std::min(from + slice, extent);
+      gemmInThread(byRows ? rowSlice(args, from, to) : columnSlice(args, from, to));
+    }
+  });
 }
 
 } // namespace seqpar::rt
