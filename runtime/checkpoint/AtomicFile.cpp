@@ -29,8 +29,13 @@ AtomicFile::AtomicFile(std::string target) : path(std::move(target)) {
   } else if (std::filesystem::is_directory(path)) {
     fail("{}: cannot be written: it is a folder", path);
   } else {
-    temporary = path + ".XXXXXX";
-    descriptor = mkostemp(temporary.data(), O_CLOEXEC);
+    // Ranks are threads: the process number does, unless an earlier process left its file.
+    for (int attempt = 0; descriptor < 0 && attempt < 100; ++attempt) {
+      temporary = fmt::format("{}.{}.{}.tmp", path, getpid(), attempt);
+      descriptor = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (descriptor < 0 && errno != EEXIST)
+        break;
+    }
   }
   if (descriptor < 0)
     fail("{}: cannot be written: {}", path, std::strerror(errno));
@@ -59,11 +64,7 @@ void AtomicFile::write(const void *data, size_t bytes) {
 
 void AtomicFile::commit() {
   if (!temporary.empty()) {
-    mode_t mask = umask(0);
-    umask(mask);
-    // mkostemp made it readable by its owner only.
-    if (fchmod(descriptor, 0666 & ~mask) != 0 || fsync(descriptor) != 0 ||
-        rename(temporary.c_str(), path.c_str()) != 0)
+    if (fsync(descriptor) != 0 || rename(temporary.c_str(), path.c_str()) != 0)
       fail("{}: cannot be written: {}", path, std::strerror(errno));
     temporary.clear();
   }

@@ -65,7 +65,7 @@ void Executor::findMaskedRows(const GlobalBatch &batch, int64_t first) {
       stagedLabels[static_cast<size_t>(maskedRows++)] = labels[i];
     }
   }
-  std::fill(stagedRows.begin() + maskedRows, stagedRows.end(), 0);
+  std::fill(stagedRows.begin() + maskedRows, stagedRows.end(), -1);
   std::fill(stagedLabels.begin() + maskedRows, stagedLabels.end(), -1);
 }
 
@@ -105,6 +105,10 @@ size_t Executor::fillInput(InputKind kind, const GlobalBatch &batch, int64_t fir
     return stagedLabels.size();
   case InputKind::SentenceOrder:
     std::copy_n(batch.isRandom.begin() + first, samples, staging.begin());
+    return static_cast<size_t>(samples);
+  case InputKind::FirstTokenRows:
+    for (int64_t b = 0; b < samples; ++b)
+      staging[static_cast<size_t>(b)] = coordinates.sp == 0 ? static_cast<int32_t>(b * chunk) : -1;
     return static_cast<size_t>(samples);
   case InputKind::SampleNumbers:
     for (int64_t b = 0; b < samples; ++b)

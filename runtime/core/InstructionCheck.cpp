@@ -48,8 +48,7 @@ private:
   void gemm(const Gemm &op, const Place &place);
   void rowKernel(const RowKernel &op, const Place &place);
   void kernelOperand(const Kernel &kernel, unsigned index, const RowKernel &op, const Place &place);
-  void indexed(const KernelOperand &table, const Operand &operand, const Operand &index,
-               bool activeRows);
+  void indexed(const KernelOperand &table, const Operand &operand, const Operand &index);
   template <typename Op> void attention(const Op &op, const Place &place);
   void ringShift(const RingShiftStart &op);
   template <typename Op> void blocks(const Op &op, int64_t sendParts, int64_t receiveParts);
@@ -268,13 +267,12 @@ void InstructionChecker::kernelOperand(const Kernel &kernel, unsigned index, con
          name);
   if (declared.index() >= 0 && declared.access() >= Access::Gather &&
       declared.access() != Access::SumRows)
-    indexed(declared, given, *op.operands()->Get(static_cast<unsigned>(declared.index())),
-            op.active_rows());
+    indexed(declared, given, *op.operands()->Get(static_cast<unsigned>(declared.index())));
 }
 
 // Row numbers come from inputs only, whose values the feed has checked or made.
 void InstructionChecker::indexed(const KernelOperand &table, const Operand &operand,
-                                 const Operand &index, bool activeRows) {
+                                 const Operand &index) {
   int64_t rows =
       static_cast<int64_t>(buffer(operand.buffer(), "table").bytes() /
                            (static_cast<uint64_t>(table.columns()) * bytesOf(table.type())));
@@ -291,6 +289,7 @@ void InstructionChecker::indexed(const KernelOperand &table, const Operand &oper
     needed = program.seq_length();
     break;
   case static_cast<int>(InputKind::MaskedRows):
+  case static_cast<int>(InputKind::FirstTokenRows):
     needed = program.micro_batch() * program.chunk_length();
     break;
   case static_cast<int>(InputKind::SentenceOrder):
@@ -299,9 +298,6 @@ void InstructionChecker::indexed(const KernelOperand &table, const Operand &oper
   default:
     fail("a table is indexed by buffer {}, which is no input of row numbers", index.buffer());
   }
-  if (!activeRows &&
-      kindOf[static_cast<size_t>(index.buffer())] == static_cast<int>(InputKind::MaskedLabels))
-    fail("a table is indexed by labels outside of the active rows");
   if (index.alternate() != -1 || operand.alternate() != -1)
     fail("a table and its index cannot alternate");
   if (rows < needed)

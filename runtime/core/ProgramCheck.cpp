@@ -126,6 +126,7 @@ private:
       break;
     case InputKind::SentenceOrder:
     case InputKind::SampleNumbers:
+    case InputKind::FirstTokenRows:
       elements = b;
       break;
     case InputKind::Step:

@@ -14,7 +14,7 @@ namespace seqpar::rt {
 /// Error.
 void checkProgram(const program::Program &program);
 
-inline constexpr int kInputKinds = 17;
+inline constexpr size_t kInputKinds = static_cast<size_t>(program::InputKind::MAX) + 1;
 
 /// Smallest table that an input's numbers index in any gather or scatter, in rows.
 struct IndexLimits {

@@ -1,0 +1,106 @@
+#include "Memory.h"
+
+#include "seqpar/rt/AtomicFile.h"
+#include "seqpar/rt/Error.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace seqpar::rt {
+
+using namespace program;
+
+namespace {
+
+constexpr uint64_t kUnknown = std::numeric_limits<uint64_t>::max();
+
+uint64_t numberIn(const std::string &path) {
+  std::ifstream file(path);
+  uint64_t value;
+  return file >> value ? value : kUnknown;
+}
+
+uint64_t machineMemory() {
+  std::ifstream file("/proc/meminfo");
+  std::string key, unit;
+  uint64_t kibibytes;
+  while (file >> key >> kibibytes && std::getline(file, unit))
+    if (key == "MemAvailable:")
+      return kibibytes * 1024;
+  return kUnknown;
+}
+
+// Bytes of arena buffers that hold data in transit; overlapping ones count once.
+uint64_t communicationBytes(const Stage &stage) {
+  std::vector<std::pair<uint64_t, uint64_t>> ranges;
+  for (const Buffer *buffer : *stage.buffers())
+    if (buffer->communication() && buffer->segment() == Segment::Arena)
+      ranges.emplace_back(buffer->offset(), buffer->offset() + buffer->bytes());
+  std::sort(ranges.begin(), ranges.end());
+  uint64_t total = 0, end = 0;
+  for (auto [begin, next] : ranges) {
+    total += next > std::max(begin, end) ? next - std::max(begin, end) : 0;
+    end = std::max(end, next);
+  }
+  return total;
+}
+
+} // namespace
+
+uint64_t availableMemory() {
+  uint64_t available = machineMemory();
+  uint64_t limit = numberIn("/sys/fs/cgroup/memory.max");
+  uint64_t used = numberIn("/sys/fs/cgroup/memory.current");
+  if (limit != kUnknown && used != kUnknown)
+    available = std::min(available, limit - std::min(limit, used));
+  return available;
+}
+
+void checkMemory(const ProgramFile &file, uint64_t available) {
+  uint64_t needed = 0;
+  for (const Stage *stage : *file.program().stages()) {
+    uint64_t ranks = static_cast<uint64_t>(file.program().dp()) *
+                     static_cast<uint64_t>(file.program().sp()),
+             bytes;
+    if (__builtin_mul_overflow(ProgramFile::memoryBytes(*stage), ranks, &bytes) ||
+        __builtin_add_overflow(needed, bytes, &needed))
+      needed = kUnknown;
+  }
+  constexpr double kMiB = 1 << 20;
+  if (needed > available)
+    fail("not enough memory: the {} ranks need {:.1f} MiB, {:.1f} MiB are available; use fewer "
+         "samples a micro-batch (--micro-batch) or fewer ranks",
+         file.grid().size(), static_cast<double>(needed) / kMiB,
+         static_cast<double>(available) / kMiB);
+}
+
+void writeMemoryReport(const std::string &path, const ProgramFile &file) {
+  nlohmann::ordered_json report;
+  report["ranks"] = nlohmann::ordered_json::array();
+  for (int rank = 0; rank < file.grid().size(); ++rank) {
+    int pp = file.grid().of(rank).pp;
+    const Stage &stage = file.stage(pp);
+    uint64_t communication = communicationBytes(stage);
+    report["ranks"].push_back({{"rank", rank},
+                               {"stage", pp},
+                               {"arena_bytes", stage.arena_bytes()},
+                               {"arena_lower_bound_bytes", stage.arena_lower_bound()},
+                               {"parameter_bytes", stage.parameter_bytes()},
+                               {"gradient_bytes", stage.gradient_bytes()},
+                               {"optimizer_state_bytes", stage.optimizer_state_bytes()},
+                               {"input_bytes", stage.input_bytes()},
+                               {"activation_bytes", stage.arena_bytes() - communication},
+                               {"communication_bytes", communication},
+                               {"total_bytes", ProgramFile::memoryBytes(stage)}});
+  }
+  AtomicFile output(path);
+  output.write(report.dump(1) + "\n");
+  output.commit();
+}
+
+} // namespace seqpar::rt

@@ -1,0 +1,191 @@
+#include "ParameterFiles.h"
+
+#include "Initialize.h"
+#include "seqpar/rt/Error.h"
+
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <vector>
+
+namespace seqpar::rt {
+
+using namespace program;
+
+namespace {
+
+constexpr const char *kPrefixes[] = {"param.", "moment1.", "moment2."};
+constexpr ParameterPart kParts[] = {ParameterPart::Value, ParameterPart::FirstMoment,
+                                    ParameterPart::SecondMoment};
+
+std::vector<int64_t> shapeOf(const Parameter &parameter) {
+  if (!parameter.shape())
+    return {};
+  return {parameter.shape()->begin(), parameter.shape()->end()};
+}
+
+/// Parameters of all stages by name; a tied one is on two stages.
+std::map<std::string, const Parameter *> parametersOf(const ProgramFile &program) {
+  std::map<std::string, const Parameter *> result;
+  for (const Stage *stage : *program.program().stages())
+    for (const Parameter *parameter : *stage->parameters())
+      result.emplace(parameter->name()->str(), parameter);
+  return result;
+}
+
+std::string nameIn(const SafetensorsFile &file, const std::string &parameter) {
+  std::string prefixed = "param." + parameter;
+  return file.find(prefixed) ? prefixed : parameter;
+}
+
+void copyTensor(Executor &executor, int index, ParameterPart part, const Tensor &tensor) {
+  std::vector<float> values(static_cast<size_t>(tensor.elements()));
+  std::memcpy(values.data(), tensor.data, tensor.bytes);
+  executor.writeParameter(index, part, values);
+}
+
+// Hugging Face ties these to other parameters.
+void checkTie(const SafetensorsFile &file, const std::string &name, const Tensor &tensor) {
+  static const std::map<std::string, std::string> kTies = {
+      {"cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"},
+      {"cls.predictions.decoder.bias", "cls.predictions.bias"}};
+  auto tie = kTies.find(name);
+  const Tensor *other = tie == kTies.end() ? nullptr : file.find(nameIn(file, tie->second));
+  if (!other)
+    fail("{}: tensor {} is no parameter of the model", file.path(), name);
+  if (tensor.dtype != other->dtype || tensor.bytes != other->bytes ||
+      std::memcmp(tensor.data, other->data, tensor.bytes) != 0)
+    fail("{}: tensor {} differs from {}, to which the model ties it", file.path(), name,
+         tie->second);
+}
+
+} // namespace
+
+void checkParameterFile(const ProgramFile &program, const SafetensorsFile &file) {
+  auto parameters = parametersOf(program);
+  for (const auto &[name, parameter] : parameters)
+    file.get(nameIn(file, name), "F32", shapeOf(*parameter));
+  for (const auto &[full, tensor] : file.tensors()) {
+    std::string name = full.starts_with("param.") ? full.substr(6) : full;
+    if (!parameters.count(name) && !full.starts_with("batch.") &&
+        name != "bert.embeddings.position_ids")
+      checkTie(file, name, tensor);
+  }
+}
+
+void loadParameters(Executor &executor, const SafetensorsFile &file) {
+  const auto &parameters = *executor.stage().parameters();
+  for (unsigned i = 0; i < parameters.size(); ++i) {
+    const Parameter &parameter = *parameters.Get(i);
+    copyTensor(executor, static_cast<int>(i), ParameterPart::Value,
+               file.get(nameIn(file, parameter.name()->str()), "F32", shapeOf(parameter)));
+  }
+}
+
+namespace {
+
+void addTensors(std::vector<TensorToWrite> &tensors, std::span<Executor *const> stages,
+                ParameterPart part, const std::string &prefix) {
+  std::set<std::string> written;
+  for (Executor *executor : stages) {
+    const auto &parameters = *executor->stage().parameters();
+    for (unsigned i = 0; i < parameters.size(); ++i) {
+      const Parameter &parameter = *parameters.Get(i);
+      int index = static_cast<int>(i);
+      if (!executor->hasParameterPart(index, part) ||
+          !written.insert(parameter.name()->str()).second)
+        continue;
+      size_t elements = static_cast<size_t>(elementsOf(parameter));
+      auto fill = [=](std::span<uint8_t> buffer) {
+        // The writer's buffer comes from operator new, aligned for any number.
+        executor->readParameter(index, part, {reinterpret_cast<float *>(buffer.data()), elements});
+      };
+      tensors.push_back({prefix + parameter.name()->str(), "F32", shapeOf(parameter),
+                         elements * sizeof(float), fill});
+    }
+  }
+}
+
+} // namespace
+
+void saveParameters(const std::string &path, std::span<Executor *const> stages, ParameterPart part,
+                    const std::string &prefix) {
+  std::vector<TensorToWrite> tensors;
+  addTensors(tensors, stages, part, prefix);
+  writeSafetensors(path, tensors, {{"format", "pt"}});
+}
+
+void saveCheckpoint(const std::string &directory, std::span<Executor *const> stages,
+                    RunPosition position, uint32_t seed) {
+  std::vector<TensorToWrite> tensors;
+  for (size_t i = 0; i < std::size(kParts); ++i)
+    addTensors(tensors, stages, kParts[i], kPrefixes[i]);
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error)
+    fail("{}: cannot be written: {}", directory, error.message());
+  writeSafetensors(fmt::format("{}/step-{:09}.safetensors", directory, position.step), tensors,
+                   {{"seqpar_checkpoint", "1"},
+                    {"step", std::to_string(position.step)},
+                    {"samples", std::to_string(position.samples)},
+                    {"seed", std::to_string(seed)}});
+}
+
+std::string findCheckpoint(const std::string &path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error))
+    return path;
+  std::string newest;
+  for (const auto &entry : std::filesystem::directory_iterator(path, error)) {
+    std::string name = entry.path().filename().string();
+    // Steps have as many digits as they need and at least nine: longer is larger.
+    bool later = name.size() != newest.size() ? name.size() > newest.size() : name > newest;
+    if (name.starts_with("step-") && name.ends_with(".safetensors") && later)
+      newest = name;
+  }
+  if (newest.empty())
+    fail("{}: there is no checkpoint step-*.safetensors in it", path);
+  return path + "/" + newest;
+}
+
+RunPosition checkCheckpoint(const ProgramFile &program, const SafetensorsFile &file,
+                            uint32_t seed) {
+  auto number = [&](const char *key) {
+    auto found = file.metadata().find(key);
+    int64_t value = -1;
+    if (found != file.metadata().end())
+      std::from_chars(found->second.data(), found->second.data() + found->second.size(), value);
+    if (value < 0)
+      fail("{}: not a checkpoint: its metadata has no {}", file.path(), key);
+    return value;
+  };
+  RunPosition position{number("step"), number("samples")};
+  if (number("seed") != seed)
+    fail("{}: it was made with --seed={}, this run has {}", file.path(), number("seed"), seed);
+  auto parameters = parametersOf(program);
+  for (const auto &[name, parameter] : parameters) {
+    file.get(kPrefixes[0] + name, "F32", shapeOf(*parameter));
+    if (parameter->first_moment() >= 0)
+      file.get(kPrefixes[1] + name, "F32", shapeOf(*parameter));
+    if (parameter->second_moment() >= 0)
+      file.get(kPrefixes[2] + name, "F32", shapeOf(*parameter));
+  }
+  for (const auto &[name, tensor] : file.tensors())
+    if (!parameters.count(name.substr(name.find('.') + 1)))
+      fail("{}: tensor {} is no parameter of the model", file.path(), name);
+  return position;
+}
+
+void loadCheckpoint(Executor &executor, const SafetensorsFile &file) {
+  const auto &parameters = *executor.stage().parameters();
+  for (unsigned i = 0; i < parameters.size(); ++i)
+    for (size_t part = 0; part < std::size(kParts); ++part)
+      if (executor.hasParameterPart(static_cast<int>(i), kParts[part]))
+        copyTensor(executor, static_cast<int>(i), kParts[part],
+                   file.get(kPrefixes[part] + parameters.Get(i)->name()->str(), "F32",
+                            shapeOf(*parameters.Get(i))));
+}
+
+} // namespace seqpar::rt
