@@ -91,7 +91,7 @@ void addSample(CLI::App &app) {
                    "a line INDEX CRC32 per sample, over its int64 arrays text, types, labels, "
                    "is_random, loss_mask, padding_mask, truncated");
   command.add_flag("--text", arguments->text,
-                   "the sample as words; a position to predict shows its label in braces");
+                   "the sample as words; a position to predict shows its label behind an arrow");
   command.add_option("--npy", arguments->npy, "folder that gets the arrays as SPLIT_KEY.npy");
   command.callback([arguments] { runSample(*arguments); });
 }

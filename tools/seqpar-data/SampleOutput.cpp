@@ -40,7 +40,7 @@ std::string sampleText(const Sample &sample, const PretrainingData &data) {
       text += ' ';
     text += token;
     if (predicted)
-      text += '{' + data.token(sample.labels[at]) + '}';
+      text += "→" + data.token(sample.labels[at]);
     plain = !predicted;
   }
   return text;

@@ -39,8 +39,9 @@ class SampleMap {
 public:
   /// Throws Error if no document qualifies, or if the rows would not fit in memory.
   static SampleMap build(const IndexedDataset &data, const SampleMapOptions &options);
-  /// Maps a cache file and compares it with what build() would give (all rows, but not their
-  /// order). Throws Error if it is damaged or was made from other data or options.
+  /// Maps a cache file and compares its rows with those build() would give; their order follows
+  /// from the seed, which is in the file's name. Throws Error if the file is damaged or was made
+  /// from other data or options.
   static SampleMap load(const std::string &path, const IndexedDataset &data,
                         const SampleMapOptions &options);
   void save(const std::string &path) const;

@@ -43,4 +43,10 @@ private:
   std::unordered_map<std::string, int32_t> ids;
 };
 
+/// The vocabulary size of a model: the next multiple of 128·tensorSize.
+constexpr int64_t paddedVocabSize(int64_t size, int64_t tensorSize = 1) {
+  int64_t multiple = 128 * tensorSize;
+  return (size + multiple - 1) / multiple * multiple;
+}
+
 } // namespace seqpar::rt::data
