@@ -136,8 +136,9 @@ ParseResult RepeatOp::parse(OpAsmParser &p, OperationState &result) {
 }
 
 LogicalResult RepeatOp::verifyRegions() {
-  if (getCount() < 1)
-    return emitOpError() << "count must be at least 1, but is " << getCount();
+  constexpr int64_t maxCount = 10000; // unrolling stays small and quick
+  if (int64_t count = getCount(); count < 1 || count > maxCount)
+    return emitOpError() << "count must be from 1 to " << maxCount << ", but is " << count;
   auto yield = dyn_cast<YieldOp>(getBody().front().back());
   if (!yield)
     return emitOpError("must end in nn.yield");

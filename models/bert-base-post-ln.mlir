@@ -1,0 +1,80 @@
+// BERT, layer norm after each block: 12 layers, hidden size 768, 12 heads, feed-forward 3072,
+// 30522 words, up to 512 positions. Written by:
+// seqpar-model --layers=12 --hidden=768 --heads=12 --ffn=3072 --vocab=30522 --max-seq-length=512 --norm=post --gelu=erf
+!ids = tensor<?x?xi32>  // samples, positions
+!x = tensor<?x?x768xf32>
+!h = tensor<768xf32>
+!hh = tensor<768x768xf32>
+!f = tensor<?x?x3072xf32>
+!words = tensor<30522x768xf32>
+
+nn.model @bert {
+  %tokens = nn.input tokens : !ids  %types = nn.input types : !ids  %positions = nn.input positions : !ids
+  %padding_mask = nn.input padding_mask : !ids  %loss_mask = nn.input loss_mask : !ids  %labels = nn.input labels : !ids
+  %word_w = nn.parameter "bert.embeddings.word_embeddings.weight" normal(0.02) decay : !words
+  %word = nn.embedding %tokens, %word_w : (!ids, !words) -> !x
+  %position_w = nn.parameter "bert.embeddings.position_embeddings.weight" normal(0.02) decay : tensor<512x768xf32>
+  %position = nn.embedding %positions, %position_w : (!ids, tensor<512x768xf32>) -> !x
+  %type_w = nn.parameter "bert.embeddings.token_type_embeddings.weight" normal(0.02) decay : tensor<2x768xf32>
+  %type = nn.embedding %types, %type_w : (!ids, tensor<2x768xf32>) -> !x
+  %e0 = nn.add %word, %position : !x  %e1 = nn.add %e0, %type : !x
+  %e2_g = nn.parameter "bert.embeddings.LayerNorm.weight" ones : !h  %e2_b = nn.parameter "bert.embeddings.LayerNorm.bias" zeros : !h
+  %e2 = nn.layer_norm %e1, %e2_g, %e2_b eps(1.0e-12) : (!x, !h, !h) -> !x
+  %e = nn.dropout %e2 : !x
+
+  %y = nn.repeat 12 as "bert.encoder.layer." (%x = %e) : !x {
+    %q_w = nn.parameter "attention.self.query.weight" normal(0.02) decay : !hh
+    %q_b = nn.parameter "attention.self.query.bias" zeros : !h
+    %q = nn.linear %x, %q_w, %q_b : (!x, !hh, !h) -> !x
+    %k_w = nn.parameter "attention.self.key.weight" normal(0.02) decay : !hh
+    %k_b = nn.parameter "attention.self.key.bias" zeros : !h
+    %k = nn.linear %x, %k_w, %k_b : (!x, !hh, !h) -> !x
+    %v_w = nn.parameter "attention.self.value.weight" normal(0.02) decay : !hh
+    %v_b = nn.parameter "attention.self.value.bias" zeros : !h
+    %v = nn.linear %x, %v_w, %v_b : (!x, !hh, !h) -> !x
+    %a = nn.attention %q, %k, %v, %padding_mask heads(12) : (!x, !x, !x, !ids) -> !x
+    %o_w = nn.parameter "attention.output.dense.weight" normal(0.0040824829) decay : !hh
+    %o_b = nn.parameter "attention.output.dense.bias" zeros : !h
+    %o = nn.linear %a, %o_w, %o_b : (!x, !hh, !h) -> !x
+    %o_d = nn.dropout %o : !x  %s1 = nn.add %x, %o_d : !x
+    %x1_g = nn.parameter "attention.output.LayerNorm.weight" ones : !h  %x1_b = nn.parameter "attention.output.LayerNorm.bias" zeros : !h
+    %x1 = nn.layer_norm %s1, %x1_g, %x1_b eps(1.0e-12) : (!x, !h, !h) -> !x
+    %i_w = nn.parameter "intermediate.dense.weight" normal(0.02) decay : tensor<3072x768xf32>
+    %i_b = nn.parameter "intermediate.dense.bias" zeros : tensor<3072xf32>
+    %i = nn.linear %x1, %i_w, %i_b : (!x, tensor<3072x768xf32>, tensor<3072xf32>) -> !f
+    %i_a = nn.gelu %i erf : !f
+    %m_w = nn.parameter "output.dense.weight" normal(0.0040824829) decay : tensor<768x3072xf32>
+    %m_b = nn.parameter "output.dense.bias" zeros : !h
+    %m = nn.linear %i_a, %m_w, %m_b : (!f, tensor<768x3072xf32>, !h) -> !x
+    %m_d = nn.dropout %m : !x  %s2 = nn.add %x1, %m_d : !x
+    %x2_g = nn.parameter "output.LayerNorm.weight" ones : !h  %x2_b = nn.parameter "output.LayerNorm.bias" zeros : !h
+    %x2 = nn.layer_norm %s2, %x2_g, %x2_b eps(1.0e-12) : (!x, !h, !h) -> !x
+    nn.yield %x2 : !x
+  }
+
+  %t_w = nn.parameter "cls.predictions.transform.dense.weight" normal(0.02) decay : !hh
+  %t_b = nn.parameter "cls.predictions.transform.dense.bias" zeros : !h
+  %n_g = nn.parameter "cls.predictions.transform.LayerNorm.weight" ones : !h  %n_b = nn.parameter "cls.predictions.transform.LayerNorm.bias" zeros : !h
+  %words_b = nn.parameter "cls.predictions.bias" zeros : tensor<30522xf32>
+  %mlm = nn.masked_rows %y, %loss_mask, %labels : (!x, !ids, !ids) -> tensor<f32> {
+  ^bb0(%rows: tensor<?x768xf32>, %targets: tensor<?xi32>):
+    %t = nn.linear %rows, %t_w, %t_b : (tensor<?x768xf32>, !hh, !h) -> tensor<?x768xf32>
+    %t_a = nn.gelu %t erf : tensor<?x768xf32>
+    %n = nn.layer_norm %t_a, %n_g, %n_b eps(1.0e-12) : (tensor<?x768xf32>, !h, !h) -> tensor<?x768xf32>
+    %logits = nn.linear %n, %word_w, %words_b : (tensor<?x768xf32>, !words, tensor<30522xf32>) -> tensor<?x30522xf32>
+    %loss = nn.cross_entropy %logits, %targets : (tensor<?x30522xf32>, tensor<?xi32>) -> tensor<f32>
+    nn.yield %loss : tensor<f32>
+  }
+
+  %order = nn.input sentence_order : tensor<?xi32>
+  %first = nn.select_token %y, 0 : (!x) -> tensor<?x768xf32>
+  %p_w = nn.parameter "bert.pooler.dense.weight" normal(0.02) decay : !hh
+  %p_b = nn.parameter "bert.pooler.dense.bias" zeros : !h
+  %p = nn.linear %first, %p_w, %p_b : (tensor<?x768xf32>, !hh, !h) -> tensor<?x768xf32>
+  %p_a = nn.tanh %p : tensor<?x768xf32>
+  %s_w = nn.parameter "cls.seq_relationship.weight" normal(0.02) decay : tensor<2x768xf32>
+  %s_b = nn.parameter "cls.seq_relationship.bias" zeros : tensor<2xf32>
+  %s = nn.linear %p_a, %s_w, %s_b : (tensor<?x768xf32>, tensor<2x768xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  %sop = nn.cross_entropy %s, %order : (tensor<?x2xf32>, tensor<?xi32>) -> tensor<f32>
+  nn.loss mlm(%mlm) sop(%sop)
+}
