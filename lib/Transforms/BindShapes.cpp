@@ -40,14 +40,15 @@ private:
     auto atLeastOne = [&](StringRef option, int64_t value) -> LogicalResult {
       if (value >= 1 && value <= INT32_MAX)
         return success();
-      return getOperation().emitError() << "bind-shapes: " << option << " must be from 1 to "
-                                        << INT32_MAX << ", but is " << value;
+      return emitError(getOperation().getLoc())
+             << "bind-shapes: " << option << " must be from 1 to " << INT32_MAX << ", but is "
+             << value;
     };
     if (failed(atLeastOne("batch", batch)) || failed(atLeastOne("seq-length", seqLength)) ||
         failed(atLeastOne("chunk", chunk)))
       return failure();
     if (!(dropout >= 0 && dropout < 1))
-      return getOperation().emitError()
+      return emitError(getOperation().getLoc())
              << "bind-shapes: dropout must be at least 0 and below 1, but is " << double(dropout);
     return success();
   }
@@ -73,7 +74,7 @@ private:
         bind(result, rows);
       if (auto maskedRows = dyn_cast<MaskedRowsOp>(op)) {
         if (!maskedRows.getChunk())
-          maskedRows.setChunk(chunk);
+          maskedRows.setChunk(std::min<int64_t>(chunk, batch * seqLength));
         bindBlock(maskedRows.getBody().front(), *maskedRows.getChunk());
       } else if (auto repeat = dyn_cast<RepeatOp>(op)) {
         bindBlock(repeat.getBody().front(), rows);

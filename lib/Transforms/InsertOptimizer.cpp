@@ -38,7 +38,7 @@ private:
   LogicalResult checkOptions() {
     auto isBeta = [](double beta) { return beta >= 0 && beta < 1; };
     if (!isBeta(beta1) || !isBeta(beta2) || !(eps > 0))
-      return getOperation().emitError()
+      return emitError(getOperation().getLoc())
              << "insert-optimizer: beta1 and beta2 must be at least 0 and below 1 and eps above 0, "
                 "but are "
              << double(beta1) << ", " << double(beta2) << " and " << double(eps);

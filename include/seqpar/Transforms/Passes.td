@@ -11,8 +11,8 @@ def BindShapes : Pass<"bind-shapes", "::mlir::ModuleOp"> {
   let summary = "bind batch, sequence length, chunk and dropout rate of a model";
   let description = [{
     Expects an `nn.model` whose first dimension of activations (samples of a micro-batch) and second (positions) may be
-    `?`. Gives each `?` its extent, `nn.masked_rows` its chunk, and `nn.dropout` and `nn.attention` the rate; at rate 0
-    it removes `nn.dropout`.
+    `?`. Gives each `?` its extent, `nn.masked_rows` its chunk (never more rows than there are), and `nn.dropout` and
+    `nn.attention` the rate; at rate 0 it removes `nn.dropout`.
 
     ```mlir
     // before

@@ -106,6 +106,17 @@ LogicalResult MaskedRowsOp::buildBackward(OpBuilder &builder, ArrayRef<Value> re
                          << getNumResults();
   if (!DominanceInfo((*this)->getParentOp()).dominates(seed, *this))
     return emitOpError("can be differentiated only when its result is the loss that nn.loss takes");
+  // The gradient of a capture is summed over chunks, and later over ranks: right only for what all
+  // rows share.
+  for (Value capture : getCaptures())
+    if (!capture.getDefiningOp<ParameterOp>() &&
+        cast<ShapedType>(capture.getType()).getRank() != 0) {
+      InFlightDiagnostic error =
+          emitOpError("can be differentiated only when it uses no other values from above than "
+                      "parameters and scalars");
+      error.attachNote(capture.getLoc()) << "it uses this value of type " << capture.getType();
+      return error;
+    }
 
   Block &block = getBody().front();
   auto yield = cast<YieldOp>(block.getTerminator());
