@@ -6,6 +6,7 @@
 
 #include "seqpar/program/program_generated.h"
 #include "seqpar/rt/Error.h"
+#include "seqpar/rt/cpu/AttentionTiles.h"
 #include "seqpar/rt/cpu/KernelImage.h"
 
 #include <fstream>
@@ -86,6 +87,44 @@ TEST(CpuDevice, SumsDoNotDependOnTheThreads) {
   }
   EXPECT_EQ(sums[0], sums[1]);
   EXPECT_EQ(sums[0], sums[2]);
+}
+
+TEST(CpuDevice, ScatterAddRunsInOrder) {
+  constexpr int64_t rows = 20000;
+  std::vector<float> x = randomFloats(rows * kColumns, 1), expected(kRowsOfTable * kColumns);
+  std::vector<int32_t> index(rows);
+  for (int64_t i = 0; i < rows; ++i)
+    index[i] = int32_t(i % kRowsOfTable);
+  for (int64_t i = 0; i < rows * kColumns; ++i)
+    expected[index[i / kColumns] * kColumns + i % kColumns] += x[i];
+  auto device = createCpuDevice(3);
+  device->loadKernels(*program::GetProgram(kernelProgram().data()));
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    std::vector<float> table(expected.size());
+    void *operands[] = {x.data(), index.data(), table.data()};
+    device->rowKernel({ScatterAdd, operands, rows, false});
+    ASSERT_EQ(table, expected);
+  }
+}
+
+TEST(CpuDevice, ExponentialIsAccurate) {
+  for (const std::string &target : kTargets) {
+    if (!hostSupports(target))
+      continue;
+    const AttentionTiles &tiles =
+        target == "x86-64-v4" ? kAttentionTilesAvx512 : kAttentionTilesAvx2;
+    constexpr int64_t columns = 512;
+    std::vector<float> scores(columns), input;
+    for (int64_t j = 0; j < columns; ++j)
+      scores[j] = -86.0f * float(j) / float(columns) * float(j % 7) / 6.0f;
+    input = scores;
+    float maximum = 0, sum = 0;
+    tiles.forward({scores.data(), 1, columns, columns, nullptr, &maximum, &sum, nullptr, 0, 0, {}});
+    for (int64_t j = 0; j < columns; ++j) {
+      double exact = std::exp(double(input[j]));
+      EXPECT_LT(std::abs(double(scores[j]) - exact), 3e-7 * exact) << target << " " << input[j];
+    }
+  }
 }
 
 std::string loadError(const std::vector<uint8_t> &program, const std::string &target) {

@@ -66,8 +66,10 @@ TEST_P(DeviceConformance, GemmWithLeadingDimensions) {
 }
 
 TEST_P(DeviceConformance, GemmLargeEnoughToSplit) {
-  check(*device, {301, 130, 257, false, true, 1.0f, false});
-  check(*device, {100, 777, 65, true, false, 1.0f, true, 0, 0, 7});
+  for (int form = 0; form < 4; ++form) {
+    check(*device, {701, 150, 57, bool(form & 1), bool(form & 2), 1.0f, false});
+    check(*device, {70, 1500, 65, bool(form & 1), bool(form & 2), 1.0f, true, 0, 0, 7});
+  }
   check(*device, {64, 64, 20000, true, false, 0.125f, true});
 }
 
