@@ -1,0 +1,20 @@
+//===- LowerUpdate.h - the update over whole groups of parameters -*- C++ -*-===//
+#pragma once
+
+#include "seqpar/Dialect/NN/NNDialect.h"
+#include "seqpar/Interfaces/PlanLowering.h"
+
+namespace seqpar {
+
+/// The metrics of a step: where the log's numbers are accumulated.
+struct StepMetrics {
+  plan::MetricOp mlm, sop; ///< sop is null without the sentence-order head
+  mlir::Value mlmScale, sopScale;
+};
+
+/// Builds the update at the lowering's position from the update region of `step`: one all-reduce
+/// per set of partial axes, the global norm, and AdamW, each over a whole group of parameters
+/// (see SegmentLayout.h).
+llvm::LogicalResult lowerUpdate(nn::StepOp step, PlanLowering &lowering, const StepMetrics &metrics);
+
+} // namespace seqpar

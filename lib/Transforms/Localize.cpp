@@ -1,0 +1,189 @@
+//===- Localize.cpp - what one rank does ----------------------------------===//
+//
+// Turns an nn.step on global tensors with layouts into a plan.program with one stage, on one rank's
+// chunks. Each op builds its part (PlanLoweringOpInterface): linear algebra becomes plan.gemm,
+// row-wise ops become plan.rows, parameters and inputs become declared memory. Operations of the sp
+// dialect stay, on local types. A dimension of extent n split over P ranks becomes ceil(n / P);
+// the feed pads the last chunks.
+//
+//   %y = nn.gelu %x erf : tensor<4x64x8xf32, #sp.layout<[-, sp, -]>>
+// becomes, with sp = 2,
+//   %y = plan.rows "gelu" rows(128) ins(%x : tensor<4x32x8xf32>) access [#plan.access<row>]
+//          results [#plan.access<row>] -> tensor<4x32x8xf32> { ... }
+//
+// The update becomes ops over whole groups of parameters (LowerUpdate.cpp). Afterwards no op of the
+// nn dialect and no layout is left.
+//
+//===----------------------------------------------------------------------===//
+#include "seqpar/Dialect/Plan/Plan.h"
+#include "seqpar/Interfaces/PlanLowering.h"
+#include "seqpar/Transforms/LayoutUtils.h"
+#include "seqpar/Transforms/LowerUpdate.h"
+#include "seqpar/Transforms/Passes.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/IRMapping.h"
+
+namespace seqpar {
+#define GEN_PASS_DEF_LOCALIZE
+#include "seqpar/Transforms/Passes.h.inc"
+} // namespace seqpar
+
+using namespace mlir;
+using namespace seqpar;
+
+namespace {
+
+/// Clones ops of the sp and plan dialects onto local values and types.
+class SpLowering {
+public:
+  explicit SpLowering(PlanLowering &lowering) : lowering(lowering) {}
+
+  LogicalResult run(Operation *op) {
+    IRMapping mapping;
+    for (Value operand : op->getOperands())
+      mapping.map(operand, lowering.get(operand));
+    if (auto loop = dyn_cast<sp::RingLoopOp>(op))
+      return runLoop(loop);
+    Operation *local = lowering.builder.clone(*op, mapping);
+    setResultTypes(op, local);
+    for (auto [global, result] : llvm::zip(op->getResults(), local->getResults()))
+      lowering.set(global, result);
+    return success();
+  }
+
+private:
+  LogicalResult runLoop(sp::RingLoopOp op) {
+    SmallVector<Value> inits;
+    for (Value init : op.getInits())
+      inits.push_back(lowering.get(init));
+    ValueRange range(inits);
+    auto loop = sp::RingLoopOp::create(lowering.builder, op.getLoc(), range.getTypes(), range);
+    OpBuilder::InsertionGuard guard(lowering.builder);
+    Block *body = lowering.builder.createBlock(&loop.getBody(), {}, range.getTypes(),
+                                               SmallVector<Location>(inits.size(), op.getLoc()));
+    for (auto [global, local] : llvm::zip(op.getBody().getArguments(), body->getArguments()))
+      lowering.set(global, local);
+    for (Operation &inner : op.getBody().front())
+      if (failed(lowering.lowerOp(&inner)))
+        return failure();
+    for (auto [global, local] : llvm::zip(op.getResults(), loop.getResults()))
+      lowering.set(global, local);
+    return success();
+  }
+
+  /// Chunks, except where gathered keys make the length of a dimension P chunks.
+  void setResultTypes(Operation *op, Operation *local) {
+    if (auto gather = dyn_cast<sp::AllGatherOp>(local)) {
+      auto type = cast<RankedTensorType>(gather.getInput().getType());
+      SmallVector<int64_t> shape(type.getShape());
+      shape[gather.getDim()] *= lowering.getGrid().getSize(static_cast<sp::Axis>(gather.getAxis()));
+      gather.getResult().setType(RankedTensorType::get(shape, type.getElementType()));
+      return;
+    }
+    for (auto [global, result] : llvm::zip(op->getResults(), local->getResults()))
+      result.setType(lowering.getLocalType(global.getType()));
+    if (auto grad = dyn_cast<sp::AttentionBlockGradOp>(local)) {
+      grad.getResults()[2].setType(cast<RankedTensorType>(grad.getKey().getType()));
+      grad.getResults()[3].setType(cast<RankedTensorType>(grad.getValue().getType()));
+    }
+  }
+
+  PlanLowering &lowering;
+};
+
+struct Localize : impl::LocalizeBase<Localize> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    for (nn::StepOp step : llvm::make_early_inc_range(module.getOps<nn::StepOp>())) {
+      if (failed(localizeStep(step)))
+        return signalPassFailure();
+      step.erase();
+    }
+  }
+
+  LogicalResult localizeStep(nn::StepOp step) {
+    sp::GridAttr grid = getGrid(step);
+    FailureOr<RankedTensorType> ids = getTokensType(step);
+    if (!grid || failed(ids))
+      return failure();
+    OpBuilder builder(step);
+    int64_t seqLength = ids->getDimSize(1), chunk = llvm::divideCeil(seqLength, grid.getSp());
+    auto program = plan::ProgramOp::create(
+        builder, step.getLoc(), step.getSymNameAttr(), grid,
+        builder.getI64IntegerAttr(ids->getDimSize(0) / grid.getDp()), builder.getI64IntegerAttr(seqLength),
+        builder.getI64IntegerAttr(chunk), builder.getI64IntegerAttr(getVocabulary(step)));
+    builder.createBlock(&program.getBody());
+    auto stage = plan::StageOp::create(builder, step.getLoc(), /*index=*/0);
+    builder.createBlock(&stage.getBody());
+    auto microBatch = plan::MicroBatchOp::create(builder, step.getLoc());
+    auto update = plan::UpdateOp::create(builder, step.getLoc());
+    builder.createBlock(&microBatch.getBody());
+
+    PlanLowering lowering(stage, grid, builder);
+    SpLowering spLowering(lowering);
+    lowering.lowerOp = [&](Operation *op) -> LogicalResult {
+      if (auto lowerable = dyn_cast<PlanLoweringOpInterface>(op))
+        return lowerable.lowerToPlan(lowering);
+      if (isa_and_nonnull<sp::SPDialect, plan::PlanDialect>(op->getDialect()))
+        return spLowering.run(op);
+      return op->emitOpError("has no lowering to a rank's plan");
+    };
+    StepMetrics metrics;
+    for (auto metric : step.getMicroBatch().getOps<nn::AccumulateMetricOp>())
+      noteMetric(metric, lowering, metrics);
+    return failure(failed(lowerMicroBatch(step, lowering, metrics)) ||
+                   (builder.createBlock(&update.getBody()), failed(lowerUpdate(step, lowering, metrics))));
+  }
+
+  LogicalResult lowerMicroBatch(nn::StepOp step, PlanLowering &lowering, StepMetrics &metrics) {
+    for (Operation &op : step.getMicroBatch().front())
+      if (failed(lowering.lowerOp(&op)))
+        return failure();
+    if (!metrics.mlm)
+      return step.emitOpError("expected an nn.accumulate_metric mlm");
+    metrics.mlmScale = lowering.get(metrics.mlmScale);
+    if (metrics.sop)
+      metrics.sopScale = lowering.get(metrics.sopScale);
+    for (auto accumulate : step.getMicroBatch().getOps<nn::AccumulateOp>()) {
+      sp::LayoutAttr layout = sp::getLayout(accumulate.getContributions().front().getType());
+      SmallVector<int32_t> axes;
+      for (sp::Axis axis : layout ? layout.getPartial() : ArrayRef<sp::Axis>())
+        axes.push_back(static_cast<int32_t>(axis));
+      lowering.getParameter(accumulate.getParameterName()).setPartialAxes(axes);
+    }
+    return success();
+  }
+
+  void noteMetric(nn::AccumulateMetricOp op, PlanLowering &lowering, StepMetrics &metrics) {
+    bool mlm = op.getMetric() == nn::MetricKind::Mlm;
+    plan::MetricOp metric = lowering.declareMetric(
+        op.getLoc(), mlm ? plan::MetricKind::MlmLoss : plan::MetricKind::SopLoss, Builder(&getContext()).getF32Type());
+    SmallVector<int32_t> axes;
+    if (sp::LayoutAttr layout = sp::getLayout(op.getValue().getType()))
+      for (sp::Axis axis : layout.getPartial())
+        axes.push_back(static_cast<int32_t>(axis));
+    metric.setPartialAxes(axes);
+    (mlm ? metrics.mlm : metrics.sop) = metric;
+    (mlm ? metrics.mlmScale : metrics.sopScale) = op.getScale();
+    lowering.setMetric(static_cast<int>(op.getMetric()), metric);
+  }
+
+  FailureOr<RankedTensorType> getTokensType(nn::StepOp step) {
+    for (auto input : step.getMicroBatch().getOps<nn::InputOp>())
+      if (input.getKind() == nn::InputKind::Tokens)
+        return cast<RankedTensorType>(input.getResult().getType());
+    return step.emitOpError("expected an input of tokens");
+  }
+
+  /// Rows of the table that the tokens index.
+  int64_t getVocabulary(nn::StepOp step) {
+    int64_t vocabulary = 0;
+    for (auto embedding : step.getMicroBatch().getOps<nn::EmbeddingOp>())
+      if (auto input = embedding.getIds().getDefiningOp<nn::InputOp>(); input && input.getKind() == nn::InputKind::Tokens)
+        vocabulary = cast<RankedTensorType>(embedding.getTable().getType()).getDimSize(0);
+    return vocabulary;
+  }
+};
+
+} // namespace
