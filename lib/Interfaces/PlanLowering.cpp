@@ -34,15 +34,18 @@ RankedTensorType PlanLowering::getLocalType(Type global) const {
 
 OpBuilder PlanLowering::declarationBuilder() const {
   // Before the regions that use them.
-  Operation *microBatch = *stage.getBody().getOps<plan::MicroBatchOp>().begin();
+  plan::StageOp parent = stage;
+  Operation *microBatch = *parent.getBody().getOps<plan::MicroBatchOp>().begin();
   return OpBuilder(microBatch);
 }
 
 Value PlanLowering::getInput(plan::InputKind kind, ArrayRef<int64_t> shape, Type elementType) {
   Value &input = inputs[static_cast<int>(kind)];
-  if (!input)
-    input = plan::InputOp::create(declarationBuilder(), stage.getLoc(), MemRefType::get(shape, elementType), kind,
-                                  IntegerAttr());
+  if (!input) {
+    OpBuilder at = declarationBuilder();
+    input = plan::InputOp::create(at, stage.getLoc(), MemRefType::get(shape, elementType),
+                                  plan::InputKindAttr::get(at.getContext(), kind), IntegerAttr());
+  }
   return input;
 }
 

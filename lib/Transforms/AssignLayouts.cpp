@@ -26,14 +26,16 @@ using namespace seqpar;
 
 namespace {
 
-struct AssignLayouts : impl::AssignLayoutsBase<AssignLayouts> {
+struct AssignLayouts : seqpar::impl::AssignLayoutsBase<AssignLayouts> {
   using AssignLayoutsBase::AssignLayoutsBase;
 
   void runOnOperation() override {
     nn::StepOp step = getOperation();
-    auto emitError = [&] { return step.emitOpError(); };
-    auto grid = sp::GridAttr::getChecked(emitError, &getContext(), dp, pp, sp);
-    if (!grid || failed(checkGridFits(step, grid)))
+    int64_t replicas = dp, stages = pp, chunks = sp;
+    if (failed(sp::GridAttr::verify([&] { return step.emitOpError(); }, replicas, stages, chunks)))
+      return signalPassFailure();
+    auto grid = sp::GridAttr::get(&getContext(), replicas, stages, chunks);
+    if (failed(checkGridFits(step, grid)))
       return signalPassFailure();
     step->setAttr(kGridAttrName, grid);
     llvm::StringMap<sp::LayoutAttr> gradients;

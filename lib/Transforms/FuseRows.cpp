@@ -199,7 +199,7 @@ private:
   SmallVector<Type> resultTypes;
 };
 
-struct FuseRows : impl::FuseRowsBase<FuseRows> {
+struct FuseRows : seqpar::impl::FuseRowsBase<FuseRows> {
   void runOnOperation() override {
     SmallVector<Block *> blocks;
     getOperation()->walk([&](plan::MicroBatchOp microBatch) {

@@ -70,7 +70,7 @@ static LogicalResult verifyUses(LayoutOpInterface op, sp::GridAttr grid, bool al
 
 namespace {
 
-struct InsertCollectives : impl::InsertCollectivesBase<InsertCollectives> {
+struct InsertCollectives : seqpar::impl::InsertCollectivesBase<InsertCollectives> {
   void runOnOperation() override {
     sp::GridAttr grid = getGrid(getOperation());
     if (!grid)
@@ -92,7 +92,7 @@ struct InsertCollectives : impl::InsertCollectivesBase<InsertCollectives> {
   }
 };
 
-struct VerifyLayouts : impl::VerifyLayoutsBase<VerifyLayouts> {
+struct VerifyLayouts : seqpar::impl::VerifyLayoutsBase<VerifyLayouts> {
   void runOnOperation() override {
     sp::GridAttr grid = getGrid(getOperation());
     if (!grid)

@@ -92,7 +92,7 @@ private:
   PlanLowering &lowering;
 };
 
-struct Localize : impl::LocalizeBase<Localize> {
+struct Localize : seqpar::impl::LocalizeBase<Localize> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     for (nn::StepOp step : llvm::make_early_inc_range(module.getOps<nn::StepOp>())) {
@@ -114,7 +114,8 @@ struct Localize : impl::LocalizeBase<Localize> {
         builder.getI64IntegerAttr(ids->getDimSize(0) / grid.getDp()), builder.getI64IntegerAttr(seqLength),
         builder.getI64IntegerAttr(chunk), builder.getI64IntegerAttr(getVocabulary(step)));
     builder.createBlock(&program.getBody());
-    auto stage = plan::StageOp::create(builder, step.getLoc(), /*index=*/0);
+    auto stage = plan::StageOp::create(builder, step.getLoc(), builder.getI64IntegerAttr(0), IntegerAttr(),
+                                       IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr());
     builder.createBlock(&stage.getBody());
     auto microBatch = plan::MicroBatchOp::create(builder, step.getLoc());
     auto update = plan::UpdateOp::create(builder, step.getLoc());

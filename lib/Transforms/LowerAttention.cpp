@@ -102,7 +102,7 @@ struct AttentionLowering {
   IntegerAttr axisAttr() { return builder.getI32IntegerAttr(static_cast<int32_t>(sp::Axis::SP)); }
 };
 
-struct LowerAttention : impl::LowerAttentionBase<LowerAttention> {
+struct LowerAttention : seqpar::impl::LowerAttentionBase<LowerAttention> {
   using LowerAttentionBase::LowerAttentionBase;
 
   void runOnOperation() override {

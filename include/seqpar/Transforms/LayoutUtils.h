@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
-#include "seqpar/Dialect/NN/NNDialect.h"
+#include "seqpar/Dialect/NN/NN.h"
 #include "seqpar/Dialect/SP/SP.h"
 
 namespace seqpar {

@@ -1,7 +1,7 @@
 //===- LowerUpdate.h - the update over whole groups of parameters -*- C++ -*-===//
 #pragma once
 
-#include "seqpar/Dialect/NN/NNDialect.h"
+#include "seqpar/Dialect/NN/NN.h"
 #include "seqpar/Interfaces/PlanLowering.h"
 
 namespace seqpar {

@@ -5,6 +5,8 @@
 #define SEQPAR_TRANSFORMS_PASSES_H
 
 #include "seqpar/Dialect/NN/NN.h"
+#include "seqpar/Dialect/Plan/Plan.h"
+#include "seqpar/Dialect/SP/SP.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"

@@ -116,4 +116,119 @@ def InsertOptimizer : Pass<"insert-optimizer", "::mlir::ModuleOp"> {
   let dependentDialects = ["::seqpar::nn::NNDialect"];
 }
 
+//===- Phase shard -------------------------------------------------------------------------------===//
+
+def AssignLayouts : Pass<"assign-layouts", "::seqpar::nn::StepOp"> {
+  let summary = "a layout for every value of a step";
+  let description = [{
+    Splits samples over dp and positions over sp, by each op's layout rule; sums over them become partial sums.
+
+    ```mlir
+    // before
+    %y = nn.linear %x, %w : (tensor<4x64x8xf32>, tensor<8x8xf32>) -> tensor<4x64x8xf32>
+    // after assign-layouts{sp=2}
+    %y = nn.linear %x, %w : (tensor<4x64x8xf32, #sp.layout<[-, sp, -]>>, tensor<8x8xf32, #sp.layout<[-, -]>>)
+           -> tensor<4x64x8xf32, #sp.layout<[-, sp, -]>>
+    ```
+
+    When it is done every tensor outside per-rank regions has a layout, and the step has the grid.
+  }];
+  let options = [
+    Option<"dp", "dp", "int64_t", "1", "data-parallel replicas">,
+    Option<"pp", "pp", "int64_t", "1", "pipeline stages">,
+    Option<"sp", "sp", "int64_t", "1", "sequence-parallel ranks, at most 64">
+  ];
+  let dependentDialects = ["::seqpar::sp::SPDialect"];
+}
+
+def InsertCollectives : Pass<"insert-collectives", "::seqpar::nn::StepOp"> {
+  let summary = "an all-reduce where a partial sum is used as a total";
+  let description = [{
+    ```mlir
+    // before
+    %t = nn.select_token %x, 0 : (...) -> tensor<4x8xf32, #sp.layout<[-, -], partial [sp]>>
+    %p = nn.tanh %t : ...
+    // after
+    %t = nn.select_token %x, 0 : (...) -> tensor<4x8xf32, #sp.layout<[-, -], partial [sp]>>
+    %r = sp.all_reduce %t over [sp] : ... -> tensor<4x8xf32, #sp.layout<[-, -]>>
+    %p = nn.tanh %r : ...
+    ```
+
+    When it is done `verify-layouts` holds.
+  }];
+  let dependentDialects = ["::seqpar::sp::SPDialect"];
+}
+
+def VerifyLayouts : Pass<"verify-layouts", "::seqpar::nn::StepOp"> {
+  let summary = "check that each use has the layout its op asks for";
+  let description = [{
+    The promise of phase `shard`: operands and results are laid out as the rules say; a partial sum reaches only what
+    goes on summing, so no gradient that is still partial reaches the optimiser.
+  }];
+}
+
+//===- Phase ring --------------------------------------------------------------------------------===//
+
+def LowerAttention : Pass<"lower-attention", "::seqpar::nn::StepOp"> {
+  let summary = "attention over a split sequence, by a ring exchange or by gathering";
+  let description = [{
+    With `ring`, keys and values travel around the ring of sequence-parallel ranks; with `all-gather` every rank
+    gathers them.
+
+    ```mlir
+    // before, with sp = 4
+    %a, %lse = nn.attention %q, %k, %v, %mask heads(2) : ...
+    // after
+    %k1:2 = sp.ring_shift %k, %v : ...
+    %own:3 = sp.attention_block own initialize heads(2) (%q, %k, %v, %mask : ...) -> ...
+    %all:5 = sp.ring_loop iter(%kk = %k1#0, %vv = %k1#1, %o = %own#0, %l = %own#1, %s = %own#2) : ... {
+      %next:2 = sp.ring_shift %kk, %vv skip_last : ...
+      %b:3 = sp.attention_block ring finish heads(2) (%q, %kk, %vv, %mask : ...) state(%o, %l, %s : ...) -> ...
+      sp.yield %next#0, %next#1, %b#0, %b#1, %b#2 : ...
+    }
+    ```
+
+    When it is done no nn.attention is left and no array of L x L or L x (L / P) elements exists.
+  }];
+  let options = [Option<"strategy", "strategy", "std::string", "\"ring\"", "ring or all-gather">];
+  let dependentDialects = ["::seqpar::sp::SPDialect", "::seqpar::plan::PlanDialect"];
+}
+
+//===- Phase plan --------------------------------------------------------------------------------===//
+
+def Localize : Pass<"localize", "::mlir::ModuleOp"> {
+  let summary = "from global tensors to what one rank does";
+  let description = [{
+    Replaces each `nn.step` by a `plan.program` with one stage: declarations, `plan.gemm`, `plan.rows` and operations
+    of dialect `sp` on one rank's chunks. The update runs over whole groups of parameters.
+
+    ```mlir
+    // before, with sp = 2
+    %y = nn.gelu %x erf : tensor<4x64x8xf32, #sp.layout<[-, sp, -]>>
+    // after
+    %y = plan.rows "gelu" rows(128) ins(%x : tensor<4x32x8xf32>) access [#plan.access<row>]
+           results [#plan.access<row>] -> tensor<4x32x8xf32> { ... }
+    ```
+
+    When it is done no op of dialect `nn` and no layout is left.
+  }];
+  let dependentDialects = ["::seqpar::sp::SPDialect", "::seqpar::plan::PlanDialect"];
+}
+
+def FuseRows : Pass<"fuse-rows", "::mlir::ModuleOp"> {
+  let summary = "chains of row kernels become one";
+  let description = [{
+    ```mlir
+    // before
+    %a = plan.rows "bias" ... ins(%g, %b : ...) ...
+    %y = plan.rows "gelu" ... ins(%a : ...) ...
+    // after
+    %y = plan.rows "bias+gelu" ... ins(%g, %b : ...) ...
+    ```
+
+    When it is done no row kernel only feeds, row by row, another one that it could be merged with.
+  }];
+  let dependentDialects = ["::seqpar::plan::PlanDialect"];
+}
+
 #endif

@@ -25,3 +25,34 @@ std::string LayerNormGradOp::getLayoutRule() {
   std::string x = activationFactors(getX().getType());
   return x + "," + x + ",[h]->" + x + ",[h],[h]";
 }
+
+/// (x - mean) / sqrt(variance + eps), and the factor 1 / sqrt(variance + eps).
+static std::pair<RowExpr, RowExpr> normalize(RowExpr x, double eps) {
+  RowExpr centered = x - mean(x);
+  RowExpr factor = 1.0 / sqrt(mean(centered * centered) + eps);
+  return {centered * factor, factor};
+}
+
+LogicalResult LayerNormOp::lowerToPlan(PlanLowering &lowering) {
+  Value x = lowering.get(getX());
+  RowKernel kernel(lowering, *this, "layer_norm", getRows(x), getColumns(x));
+  RowExpr normalized = normalize(kernel.row(x), getEps().convertToDouble()).first;
+  kernel.yieldRow(normalized * kernel.broadcast(lowering.get(getGamma())) +
+                      kernel.broadcast(lowering.get(getBeta())),
+                  getResult());
+  kernel.finish();
+  return success();
+}
+
+LogicalResult LayerNormGradOp::lowerToPlan(PlanLowering &lowering) {
+  Value x = lowering.get(getX());
+  RowKernel kernel(lowering, *this, "layer_norm_grad", getRows(x), getColumns(x));
+  RowExpr dy = kernel.row(lowering.get(getDy()));
+  auto [normalized, factor] = normalize(kernel.row(x), getEps().convertToDouble());
+  RowExpr scaled = dy * kernel.broadcast(lowering.get(getGamma()));
+  kernel.yieldRow(factor * (scaled - mean(scaled) - normalized * mean(scaled * normalized)), getDx());
+  kernel.yieldSum(dy * normalized, getDgamma());
+  kernel.yieldSum(dy, getDbeta());
+  kernel.finish();
+  return success();
+}

@@ -40,3 +40,50 @@ std::string LinearGradWeightOp::getLayoutRule() {
 }
 
 std::string SumRowsOp::getLayoutRule() { return "[" + rowFactors(getDy()) + ",n]->[n]"; }
+
+/// The GEMM of rows: which extent shrinks in a chunk of masked rows.
+static plan::ActiveRows getActiveRows(PlanLowering &lowering, plan::ActiveRows inChunk) {
+  return lowering.inRowsLoop ? inChunk : plan::ActiveRows::None;
+}
+
+static Value createGemm(PlanLowering &lowering, Operation *op, Type result, Value a, Value b,
+                        bool transposeA, bool transposeB, plan::ActiveRows active) {
+  auto gemm = plan::GemmOp::create(lowering.builder, op->getLoc(), result, a, b, Value(), transposeA,
+                                   transposeB, plan::Combine::Overwrite, getActiveRows(lowering, active));
+  return gemm.getResult();
+}
+
+LogicalResult LinearOp::lowerToPlan(PlanLowering &lowering) {
+  Value product = createGemm(lowering, *this, lowering.getLocalType(getType()), lowering.get(getX()),
+                             lowering.get(getWeight()), false, true, plan::ActiveRows::M);
+  if (!getBias()) {
+    lowering.set(getResult(), product);
+    return success();
+  }
+  RowKernel kernel(lowering, *this, "bias", getRows(product), getColumns(product));
+  kernel.yieldRow(kernel.row(product) + kernel.broadcast(lowering.get(getBias())), getResult());
+  kernel.finish();
+  return success();
+}
+
+LogicalResult LinearGradInputOp::lowerToPlan(PlanLowering &lowering) {
+  lowering.set(getResult(), createGemm(lowering, *this, lowering.getLocalType(getType()),
+                                       lowering.get(getDy()), lowering.get(getWeight()), false, false,
+                                       plan::ActiveRows::M));
+  return success();
+}
+
+LogicalResult LinearGradWeightOp::lowerToPlan(PlanLowering &lowering) {
+  lowering.set(getResult(), createGemm(lowering, *this, lowering.getLocalType(getType()),
+                                       lowering.get(getDy()), lowering.get(getX()), true, false,
+                                       plan::ActiveRows::K));
+  return success();
+}
+
+LogicalResult SumRowsOp::lowerToPlan(PlanLowering &lowering) {
+  Value dy = lowering.get(getDy());
+  RowKernel kernel(lowering, *this, "sum_rows", getRows(dy), getColumns(dy));
+  kernel.yieldSum(kernel.row(dy), getResult());
+  kernel.finish();
+  return success();
+}

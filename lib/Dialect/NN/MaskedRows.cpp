@@ -152,3 +152,84 @@ LogicalResult MaskedRowsOp::buildBackward(OpBuilder &builder, ArrayRef<Value> re
   erase();
   return success();
 }
+
+//===- Lowering ----------------------------------------------------------------------===//
+
+/// Where a sum over chunks goes: the gradient or metric that it is a contribution to. Only that use
+/// is possible, since the sum is made there.
+static FailureOr<Value> getAccumulator(MaskedRowsOp op, OpResult sum, PlanLowering &lowering) {
+  if (sum.hasOneUse()) {
+    Operation *user = *sum.user_begin();
+    if (auto accumulate = dyn_cast<AccumulateOp>(user))
+      return lowering.getGradient(accumulate.getParameterName());
+    if (auto metric = dyn_cast<AccumulateMetricOp>(user); metric && metric.getValue() == sum)
+      return lowering.getMetric(static_cast<int>(metric.getMetric()));
+  }
+  return op.emitOpError() << "result " << sum.getResultNumber()
+                          << " is a sum over chunks: expected its one use to accumulate it";
+}
+
+/// The rows of a chunk, and what was given to them, at their places in `into`.
+static Value scatterRows(MaskedRowsOp op, PlanLowering &lowering, Value rows, Value numbers,
+                         Value into, Value global) {
+  RowKernel kernel(lowering, op, "scatter_rows", getRows(rows), getColumns(rows));
+  kernel.yieldScatter(kernel.row(rows), into, kernel.rowScalar(numbers), global, /*add=*/false);
+  return kernel.finish().getResults()[0];
+}
+
+static void gatherRows(MaskedRowsOp op, PlanLowering &lowering, Value numbers) {
+  Value x = lowering.get(op.getX());
+  BlockArgument rows = op.getBody().getArgument(0);
+  RowKernel kernel(lowering, op, "gather_rows", cast<ShapedType>(rows.getType()).getDimSize(0),
+                   getColumns(x));
+  kernel.yieldRow(kernel.gather(x, kernel.rowScalar(numbers)), rows);
+  kernel.finish();
+}
+
+LogicalResult MaskedRowsOp::lowerToPlan(PlanLowering &lowering) {
+  OpBuilder &builder = lowering.builder;
+  RankedTensorType xType = lowering.getLocalType(getX().getType());
+  int64_t positions = xType.getDimSize(0) * xType.getDimSize(1);
+  Value numbers = lowering.getInput(plan::InputKind::MaskedRows, {positions}, builder.getI32Type());
+  Value labels = lowering.getInput(plan::InputKind::MaskedLabels, {positions}, builder.getI32Type());
+  SmallVector<Value> inits;
+  for (unsigned i = 0; i < getNumResults(); ++i)
+    if (isScattered(i))
+      inits.push_back(plan::ZerosOp::create(builder, getLoc(), xType));
+
+  ValueRange carried(inits);
+  auto loop = plan::RowsLoopOp::create(builder, getLoc(), carried.getTypes(),
+                                       builder.getI64IntegerAttr(*getChunk()), numbers, labels, carried);
+  OpBuilder::InsertionGuard guard(builder);
+  auto chunkType = MemRefType::get({static_cast<int64_t>(*getChunk())}, builder.getI32Type());
+  SmallVector<Type> types = {chunkType, chunkType};
+  llvm::append_range(types, carried.getTypes());
+  Block *body = builder.createBlock(&loop.getBody(), {}, types, SmallVector<Location>(types.size(), getLoc()));
+  lowering.inRowsLoop = true;
+  gatherRows(*this, lowering, body->getArgument(0));
+  lowering.set(getBody().getArgument(1), body->getArgument(1));
+  Block &chunk = getBody().front();
+  for (Operation &op : chunk.without_terminator())
+    if (failed(lowering.lowerOp(&op)))
+      return failure();
+
+  SmallVector<Value> yielded;
+  unsigned next = 0;
+  for (auto [i, value] : llvm::enumerate(chunk.getTerminator()->getOperands())) {
+    Value local = lowering.get(value);
+    if (isScattered(i)) {
+      Value into = body->getArgument(2 + next);
+      yielded.push_back(scatterRows(*this, lowering, local, body->getArgument(0), into, Value()));
+      lowering.set(getResult(i), loop.getResult(next++));
+      continue;
+    }
+    FailureOr<Value> accumulator = getAccumulator(*this, (*this)->getOpResult(i), lowering);
+    if (failed(accumulator))
+      return failure();
+    plan::AccumulateOp::create(builder, getLoc(), local, *accumulator);
+    lowering.set(getResult(i), *accumulator); // memory: nothing is left to accumulate
+  }
+  sp::YieldOp::create(builder, getLoc(), yielded);
+  lowering.inRowsLoop = false;
+  return success();
+}

@@ -156,3 +156,60 @@ LogicalResult RepeatOp::verifyRegions() {
                  failed(check("region arguments", getBody().getArgumentTypes())) ||
                  failed(check("yielded values", yield.getOperandTypes())));
 }
+
+//===- Lowering ----------------------------------------------------------------------===//
+
+/// The declared input that holds an input of the model.
+static plan::InputKind getPlanKind(InputKind kind) {
+  switch (kind) {
+  case InputKind::Tokens:
+    return plan::InputKind::Tokens;
+  case InputKind::Types:
+    return plan::InputKind::Types;
+  case InputKind::Positions:
+    return plan::InputKind::Positions;
+  case InputKind::PaddingMask:
+    return plan::InputKind::PaddingMask;
+  case InputKind::LossMask:
+    return plan::InputKind::MaskedRows;
+  case InputKind::Labels:
+    return plan::InputKind::MaskedLabels;
+  case InputKind::SentenceOrder:
+    return plan::InputKind::SentenceOrder;
+  case InputKind::InverseLossTokens:
+    return plan::InputKind::InverseLossTokens;
+  case InputKind::InverseSamples:
+    return plan::InputKind::InverseSamples;
+  }
+  llvm_unreachable("all kinds are listed");
+}
+
+LogicalResult InputOp::lowerToPlan(PlanLowering &lowering) {
+  RankedTensorType type = lowering.getLocalType(getType());
+  SmallVector<int64_t> shape(type.getShape());
+  switch (getKind()) {
+  case InputKind::LossMask: // the feed gives the masked positions as a list
+  case InputKind::Labels:
+    shape = {type.getNumElements()};
+    break;
+  case InputKind::PaddingMask: // of all chunks
+    shape[1] = llvm::divideCeil(shape[1], lowering.getGrid().getSp()) * lowering.getGrid().getSp();
+    break;
+  default:
+    break;
+  }
+  lowering.set(getResult(), lowering.getInput(getPlanKind(getKind()), shape, type.getElementType()));
+  return success();
+}
+
+LogicalResult ParameterOp::lowerToPlan(PlanLowering &lowering) {
+  plan::Initializer init = plan::Initializer::Zeros;
+  if (getInitializer() == InitializerKind::Ones)
+    init = plan::Initializer::Ones;
+  else if (getInitializer() == InitializerKind::Normal)
+    init = plan::Initializer::Normal;
+  double deviation = getDeviation() ? getDeviation()->convertToDouble() : 0.0;
+  lowering.set(getResult(), lowering.declareParameter(getLoc(), getParameterName(), init, deviation,
+                                                      getDecay(), lowering.getLocalType(getType())));
+  return success();
+}

@@ -78,3 +78,19 @@ std::string GlobalNormOp::getLayoutRule() {
 }
 
 std::string AdamWOp::getLayoutRule() { return parameterFactors(getGradient().getType()) + ",[]->"; }
+
+LogicalResult AccumulateOp::lowerToPlan(PlanLowering &lowering) {
+  for (Value contribution : getContributions())
+    if (Value local = lowering.get(contribution); isa<RankedTensorType>(local.getType()))
+      plan::AccumulateOp::create(lowering.builder, getLoc(), local,
+                                 lowering.getGradient(getParameterName()));
+  return success();
+}
+
+LogicalResult AccumulateMetricOp::lowerToPlan(PlanLowering &lowering) {
+  Value local = lowering.get(getValue());
+  if (isa<RankedTensorType>(local.getType()))
+    plan::AccumulateOp::create(lowering.builder, getLoc(), local,
+                               lowering.getMetric(static_cast<int>(getMetric())));
+  return success();
+}

@@ -15,6 +15,7 @@
 
 #include "seqpar/Interfaces/DifferentiableOpInterface.h"
 #include "seqpar/Interfaces/LayoutOpInterface.h"
+#include "seqpar/Interfaces/PlanLowering.h"
 
 #include "seqpar/Dialect/NN/NNDialect.h.inc"
 #include "seqpar/Dialect/NN/NNEnums.h.inc"

@@ -9,6 +9,7 @@ include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "seqpar/Interfaces/DifferentiableOpInterface.td"
 include "seqpar/Interfaces/LayoutOpInterface.td"
+include "seqpar/Interfaces/PlanLoweringOpInterface.td"
 
 def NN_Dialect : Dialect {
   let name = "nn";
@@ -68,8 +69,12 @@ def NN_PlainScalar : Type<CPred<"$_self == ::mlir::RankedTensorType::get({}, "
 class NN_Op<string mnemonic, list<Trait> traits = []> : Op<NN_Dialect, mnemonic, traits>;
 
 // An op on tensors without side effects, with a layout rule.
-class NN_TensorOp<string mnemonic, list<Trait> traits = []>
+class NN_LayoutOp<string mnemonic, list<Trait> traits = []>
     : NN_Op<mnemonic, !listconcat([Pure, DeclareOpInterfaceMethods<LayoutOpInterface>], traits)>;
+
+// One that becomes ops of dialect plan by itself.
+class NN_TensorOp<string mnemonic, list<Trait> traits = []>
+    : NN_LayoutOp<mnemonic, !listconcat([DeclareOpInterfaceMethods<PlanLoweringOpInterface>], traits)>;
 
 // A tensor op of a model: it can be differentiated.
 class NN_ForwardOp<string mnemonic, list<Trait> traits = []>

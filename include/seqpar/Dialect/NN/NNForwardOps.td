@@ -101,7 +101,7 @@ def NN_DropoutOp : NN_ForwardOp<"dropout"> {
   let hasVerifier = 1;
 }
 
-def NN_AttentionOp : NN_ForwardOp<"attention"> {
+def NN_AttentionOp : NN_LayoutOp<"attention", [DeclareOpInterfaceMethods<DifferentiableOpInterface>]> {
   let summary = "multi-head attention, without its projections";
   let description = [{
     Head i has features `[i * d, (i + 1) * d)` with `d = hidden / heads`. In each head the result is
@@ -153,6 +153,7 @@ def NN_CrossEntropyOp : NN_ForwardOp<"cross_entropy"> {
 
 def NN_MaskedRowsOp : NN_Op<"masked_rows", [
     SingleBlock, RecursiveMemoryEffects, DeclareOpInterfaceMethods<LayoutOpInterface>,
+    DeclareOpInterfaceMethods<PlanLoweringOpInterface>,
     DeclareOpInterfaceMethods<DifferentiableOpInterface, ["getDifferentiatedInputs"]>]> {
   let summary = "compute on the masked positions only, a chunk of rows at a time";
   let description = [{

@@ -65,7 +65,7 @@ def NN_DropoutGradOp : NN_TensorOp<"dropout_grad"> {
   let hasVerifier = 1;
 }
 
-def NN_AttentionGradOp : NN_TensorOp<"attention_grad"> {
+def NN_AttentionGradOp : NN_LayoutOp<"attention_grad"> {
   let summary = "backward of `nn.attention`: dq, dk, dv";
   let description = [{
     From the forward's operands, its result `out` and its log-sum-exp; probabilities are computed again block by block.

@@ -134,7 +134,8 @@ def NN_StepOp : NN_Op<"step", [Symbol, IsolatedFromAbove, SingleBlock, NoTermina
   let skipDefaultBuilders = 1;
 }
 
-def NN_AccumulateOp : NN_Op<"accumulate", [HasParent<"StepOp">, DeclareOpInterfaceMethods<LayoutOpInterface>]> {
+def NN_AccumulateOp : NN_Op<"accumulate", [HasParent<"StepOp">, DeclareOpInterfaceMethods<LayoutOpInterface>,
+                                             DeclareOpInterfaceMethods<PlanLoweringOpInterface>]> {
   let summary = "add all contributions of a micro-batch to a parameter's gradient";
   let description = [{
     The gradient is the plain sum of the contributions over the ops that use the parameter and over the micro-batches.
@@ -149,7 +150,8 @@ def NN_AccumulateOp : NN_Op<"accumulate", [HasParent<"StepOp">, DeclareOpInterfa
 }
 
 def NN_AccumulateMetricOp
-    : NN_Op<"accumulate_metric", [HasParent<"StepOp">, DeclareOpInterfaceMethods<LayoutOpInterface>]> {
+    : NN_Op<"accumulate_metric", [HasParent<"StepOp">, DeclareOpInterfaceMethods<LayoutOpInterface>,
+                                  DeclareOpInterfaceMethods<PlanLoweringOpInterface>]> {
   let summary = "add `value * scale` of a micro-batch to a number of the log";
   let description = [{
     ```mlir
@@ -160,7 +162,7 @@ def NN_AccumulateMetricOp
   let assemblyFormat = "$metric $value `scale` $scale attr-dict `:` type($value) `,` type($scale)";
 }
 
-def NN_GradientOp : NN_TensorOp<"gradient", [HasParent<"StepOp">]> {
+def NN_GradientOp : NN_LayoutOp<"gradient", [HasParent<"StepOp">]> {
   let summary = "a parameter's gradient, accumulated over the step";
   let description = [{
     ```mlir
@@ -172,7 +174,7 @@ def NN_GradientOp : NN_TensorOp<"gradient", [HasParent<"StepOp">]> {
   let assemblyFormat = "$parameter_name attr-dict `:` type($result)";
 }
 
-def NN_GlobalNormOp : NN_TensorOp<"global_norm", [HasParent<"StepOp">]> {
+def NN_GlobalNormOp : NN_LayoutOp<"global_norm", [HasParent<"StepOp">]> {
   let summary = "L2 norm of all gradients together";
   let description = [{
     ```mlir
