@@ -75,14 +75,16 @@ public:
 
   RowsOp run() {
     collectInputs();
-    Block *body = makeBody();
+    makeBody();
     collectOutputs();
     Location loc = builder.getFusedLoc({first.getLoc(), second.getLoc()});
     auto merged = RowsOp::create(builder, loc, resultTypes, builder.getStringAttr(getName()), first.getRowsAttr(),
                                  inputs, outs, builder.getArrayAttr(inputAccess),
                                  builder.getArrayAttr(outputAccess), first.getCombineAttr(), first.getActiveRowsAttr());
-    OpBuilder::atBlockEnd(body).create<plan::RowYieldOp>(loc, yielded);
-    merged.getBody().push_back(body);
+    OpBuilder inside(builder.getContext());
+    inside.setInsertionPointToEnd(&region.front());
+    plan::RowYieldOp::create(inside, loc, yielded);
+    merged.getBody().takeBody(region);
     for (auto [old, result] : llvm::zip(replaced, merged.getResults()))
       old.replaceAllUsesWith(result);
     second.erase();
@@ -120,8 +122,8 @@ private:
     inputAccess.push_back(access);
   }
 
-  Block *makeBody() {
-    auto *body = new Block();
+  void makeBody() {
+    Block *body = &region.emplaceBlock();
     for (RowsOp op : {first, second})
       for (auto [i, argument] : llvm::enumerate(op.getBody().getArguments()))
         if (!isInternal(op, i) && numbers.lookup({op, i}) == body->getNumArguments())
@@ -129,7 +131,8 @@ private:
     // Indexed inputs come last, whichever op they are of.
     while (body->getNumArguments() < inputAccess.size())
       body->addArgument(getInsideType(body->getNumArguments()), first.getLoc());
-    OpBuilder inside = OpBuilder::atBlockEnd(body);
+    OpBuilder inside(builder.getContext());
+    inside.setInsertionPointToEnd(body);
     for (RowsOp op : {first, second}) {
       Block &old = op.getBody().front();
       for (auto [i, argument] : llvm::enumerate(old.getArguments()))
@@ -138,7 +141,6 @@ private:
       for (Operation &inner : old.without_terminator())
         inside.clone(inner, mapping);
     }
-    return body;
   }
 
   Type getInsideType(unsigned number) {
@@ -191,6 +193,7 @@ private:
 
   RowsOp first, second;
   OpBuilder builder;
+  Region region;
   IRMapping mapping;
   llvm::DenseMap<std::pair<Operation *, int64_t>, unsigned> numbers;
   llvm::SmallVector<Value> inputs;

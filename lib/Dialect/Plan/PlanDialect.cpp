@@ -32,3 +32,30 @@ LogicalResult AccessAttr::verify(function_ref<InFlightDiagnostic()> emitError, A
                        << " for access '" << stringifyAccessKind(kind) << "'";
   return success();
 }
+
+Attribute AccessAttr::parse(AsmParser &parser, Type) {
+  StringRef keyword;
+  int64_t index = -1;
+  if (parser.parseLess())
+    return {};
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword(&keyword))
+    return {};
+  std::optional<AccessKind> kind = symbolizeAccessKind(keyword);
+  if (!kind) {
+    parser.emitError(loc) << "expected an access, found '" << keyword << "'";
+    return {};
+  }
+  if (OptionalParseResult number = parser.parseOptionalInteger(index); number.has_value() && failed(*number))
+    return {};
+  if (parser.parseGreater())
+    return {};
+  return parser.getChecked<AccessAttr>(loc, parser.getContext(), *kind, index);
+}
+
+void AccessAttr::print(AsmPrinter &printer) const {
+  printer << "<" << stringifyAccessKind(getKind());
+  if (getIndex() >= 0)
+    printer << " " << getIndex();
+  printer << ">";
+}

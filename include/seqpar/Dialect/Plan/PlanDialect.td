@@ -92,7 +92,7 @@ def Plan_AccessAttr : Plan_Attr<"Access", "access"> {
     and scatters nothing.
   }];
   let parameters = (ins EnumParameter<Plan_AccessKind>:$kind, DefaultValuedParameter<"int64_t", "-1">:$index);
-  let assemblyFormat = "`<` $kind ($index^)? `>`";
+  let hasCustomAssemblyFormat = 1;
   let builders = [AttrBuilder<(ins "AccessKind":$kind), [{ return $_get($_ctxt, kind, -1); }]>];
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

@@ -228,14 +228,16 @@ def Plan_AccumulateOp : Plan_Op<"accumulate"> {
   let assemblyFormat = "$value `into` $accumulator attr-dict `:` type($value) `,` type($accumulator)";
 }
 
-def Plan_ZerosOp : Plan_Op<"zeros", [Pure]> {
+def Plan_ZerosOp : Plan_Op<"zeros", [MemoryEffects<[MemAlloc]>]> {
   let summary = "a value of zeros";
+  let description = "Each stands for memory of its own, since it may be updated in place.";
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "attr-dict `:` type($result)";
 }
 
-def Plan_EmptyOp : Plan_Op<"empty", [Pure]> {
+def Plan_EmptyOp : Plan_Op<"empty", [MemoryEffects<[MemAlloc]>]> {
   let summary = "a value that nobody reads before it is written";
+  let description = "Each stands for memory of its own, since it may be updated in place.";
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "attr-dict `:` type($result)";
 }
