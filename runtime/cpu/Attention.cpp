@@ -56,20 +56,23 @@ TileDropout tileDropout(const AttentionDropout &d, int64_t sample, int64_t head,
 
 /// One tile of scores: queries and keys of one head of one sample.
 struct CpuAttention::Work {
-  Work(const AttentionShape &s, int64_t sampleAndHead, int64_t queryTile, int64_t keyTile)
-      : sample(sampleAndHead / s.heads), head(sampleAndHead % s.heads), keyTile(keyTile),
-        ld(s.heads * s.headDim), queries{queryTile * kQueryTile, 0}, keys{keyTile * kKeyTile, 0} {
+  Work(const CpuAttention &attention, const AttentionShape &s, int64_t sampleAndHead,
+       int64_t queryTile, int64_t keyTile)
+      : sample(sampleAndHead / s.heads), head(sampleAndHead % s.heads), ld(s.heads * s.headDim),
+        queries{queryTile * kQueryTile, 0},
+        keys{keyTile * kKeyTile, attention.keyTile(sample, keyTile).used},
+        keep(attention.keyTile(sample, keyTile).keep) {
     queries.size = std::min(kQueryTile, s.queries - queries.begin);
-    keys.size = std::min(kKeyTile, s.keys - keys.begin);
     queryElement = (sample * s.queries + queries.begin) * ld + head * s.headDim;
     keyElement = (sample * s.keys + keys.begin) * ld + head * s.headDim;
     statistic = sampleAndHead * s.queries + queries.begin;
     columns = ceilDiv(keys.size, kTileColumnGranule) * kTileColumnGranule;
   }
 
-  int64_t sample, head, keyTile;
+  int64_t sample, head;
   int64_t ld; ///< of q-like and k-like tensors
   Span queries, keys;
+  const int32_t *keep;
   int64_t queryElement, keyElement; ///< where the tile starts in q-like and k-like tensors
   int64_t statistic;                ///< and in statistics
   int64_t columns;                  ///< of the scores, padded
@@ -84,27 +87,21 @@ CpuAttention::CpuAttention(ThreadPool &pool, const AttentionTiles &tiles)
 void CpuAttention::prepareMask(const AttentionShape &s, const int32_t *mask) {
   keyTiles = ceilDiv(s.keys, kKeyTile);
   keep.assign(s.batch * keyTiles * kKeyTile, 0);
-  tileMasks.assign(s.batch * keyTiles, TileMask::None);
+  keyTileTable.resize(s.batch * keyTiles);
   for (int64_t b = 0; b < s.batch; ++b)
     for (int64_t t = 0; t < keyTiles; ++t) {
       const int32_t *from = mask + b * s.maskLength + s.maskOffset + t * kKeyTile;
       int32_t *to = keep.data() + (b * keyTiles + t) * kKeyTile;
-      int64_t size = std::min(kKeyTile, s.keys - t * kKeyTile), kept = 0;
-      for (int64_t j = 0; j < size; ++j) {
-        to[j] = from[j] ? -1 : 0;
-        kept += from[j] != 0;
-      }
-      bool whole = kept == ceilDiv(size, kTileColumnGranule) * kTileColumnGranule;
-      tileMasks[b * keyTiles + t] = kept == 0 ? TileMask::None
-                                    : whole   ? TileMask::All
-                                              : TileMask::Some;
+      int64_t size = std::min(kKeyTile, s.keys - t * kKeyTile), kept = 0, used = 0;
+      for (int64_t j = 0; j < size; ++j)
+        if (from[j]) {
+          to[j] = -1;
+          ++kept;
+          used = j + 1;
+        }
+      bool whole = kept == ceilDiv(used, kTileColumnGranule) * kTileColumnGranule;
+      keyTileTable[b * keyTiles + t] = {used, whole ? nullptr : to};
     }
-}
-
-const int32_t *CpuAttention::keepOf(int64_t sample, int64_t keyTile) const {
-  return tileMask(sample, keyTile) == TileMask::All
-             ? nullptr
-             : keep.data() + (sample * keyTiles + keyTile) * kKeyTile;
 }
 
 void CpuAttention::forward(const AttentionForwardArgs &args) {
@@ -120,7 +117,7 @@ void CpuAttention::forward(const AttentionForwardArgs &args) {
 void CpuAttention::forwardQueryTile(const AttentionForwardArgs &args, int64_t item, int thread) {
   const AttentionShape &s = args.shape;
   int64_t queryTiles = ceilDiv(s.queries, kQueryTile);
-  Work first(s, item / queryTiles, item % queryTiles, 0);
+  Work first(*this, s, item / queryTiles, item % queryTiles, 0);
   float *scores = static_cast<float *>(scratch[thread].atLeast(0));
   float *out = args.out + first.queryElement;
   ForwardTile tile = {};
@@ -138,14 +135,14 @@ void CpuAttention::forwardQueryTile(const AttentionForwardArgs &args, int64_t it
       std::fill_n(out + i * first.ld, s.headDim, 0.0f);
   }
   for (int64_t keyTile = 0; keyTile < keyTiles; ++keyTile) {
-    Work work(s, item / queryTiles, item % queryTiles, keyTile);
-    if (tileMask(work.sample, keyTile) == TileMask::None)
+    Work work(*this, s, item / queryTiles, item % queryTiles, keyTile);
+    if (work.keys.size == 0)
       continue;
     gemmInThread({args.q + work.queryElement, args.k + work.keyElement, scores, tile.rows,
                   work.keys.size, s.headDim, false, true, work.ld, work.ld, work.columns, s.scale,
                   false});
     tile.columns = tile.scoresLd = work.columns;
-    tile.keep = keepOf(work.sample, keyTile);
+    tile.keep = work.keep;
     tile.dropout =
         tileDropout(args.dropout, work.sample, work.head, work.queries.begin, work.keys.begin);
     tiles.forward(tile);
@@ -189,7 +186,7 @@ void CpuAttention::backward(const AttentionBackwardArgs &args) {
 /// delta, and zeros in dq.
 void CpuAttention::prepareBackward(const AttentionBackwardArgs &args, int64_t item) {
   int64_t queryTiles = ceilDiv(args.shape.queries, kQueryTile);
-  Work work(args.shape, item / queryTiles, item % queryTiles, 0);
+  Work work(*this, args.shape, item / queryTiles, item % queryTiles, 0);
   tiles.rowDots(args.dout + work.queryElement, args.out + work.queryElement, work.ld,
                 work.queries.size, args.shape.headDim, args.delta + work.statistic);
   for (int64_t i = 0; i < work.queries.size; ++i)
@@ -214,7 +211,7 @@ BackwardTile CpuAttention::backwardScores(const AttentionBackwardArgs &args, con
       rows,
       work.columns,
       work.columns,
-      keepOf(work.sample, work.keyTile),
+      work.keep,
       args.lse + work.statistic,
       args.delta + work.statistic,
       tileDropout(args.dropout, work.sample, work.head, work.queries.begin, work.keys.begin)};
@@ -233,34 +230,33 @@ void CpuAttention::addDq(const AttentionBackwardArgs &args, const Work &work,
 void CpuAttention::backwardKeyTile(const AttentionBackwardArgs &args, int64_t item, bool withDq,
                                    int thread) {
   const AttentionShape &s = args.shape;
-  int64_t queryTiles = ceilDiv(s.queries, kQueryTile);
-  bool accumulate = args.accumulateKV;
-  for (int64_t queryTile = 0; queryTile < queryTiles; ++queryTile) {
-    Work work(s, item / keyTiles, queryTile, item % keyTiles);
-    float *dk = args.dk + work.keyElement, *dv = args.dv + work.keyElement;
-    if (tileMask(work.sample, work.keyTile) == TileMask::None) {
-      for (int64_t j = 0; !accumulate && j < work.keys.size; ++j) {
-        std::fill_n(dk + j * work.ld, s.headDim, 0.0f);
-        std::fill_n(dv + j * work.ld, s.headDim, 0.0f);
-      }
-      return;
+  Work first(*this, s, item / keyTiles, 0, item % keyTiles);
+  float *dk = args.dk + first.keyElement, *dv = args.dv + first.keyElement;
+  if (!args.accumulateKV)
+    for (int64_t j = first.keys.size; j < std::min(kKeyTile, s.keys - first.keys.begin); ++j) {
+      std::fill_n(dk + j * first.ld, s.headDim, 0.0f);
+      std::fill_n(dv + j * first.ld, s.headDim, 0.0f);
     }
+  if (first.keys.size == 0)
+    return;
+  for (int64_t queryTile = 0; queryTile < ceilDiv(s.queries, kQueryTile); ++queryTile) {
+    Work work(*this, s, item / keyTiles, queryTile, item % keyTiles);
     BackwardTile tile = backwardScores(args, work, thread);
+    bool accumulate = args.accumulateKV || queryTile > 0;
     gemmInThread({tile.scores, args.dout + work.queryElement, dv, work.keys.size, s.headDim,
                   tile.rows, true, false, tile.scoresLd, work.ld, work.ld, 1.0f, accumulate});
     gemmInThread({tile.dscores, args.q + work.queryElement, dk, work.keys.size, s.headDim,
                   tile.rows, true, false, tile.scoresLd, work.ld, work.ld, s.scale, accumulate});
     if (withDq)
       addDq(args, work, tile);
-    accumulate = true;
   }
 }
 
 void CpuAttention::backwardQueryTile(const AttentionBackwardArgs &args, int64_t item, int thread) {
   int64_t queryTiles = ceilDiv(args.shape.queries, kQueryTile);
   for (int64_t keyTile = 0; keyTile < keyTiles; ++keyTile) {
-    Work work(args.shape, item / queryTiles, item % queryTiles, keyTile);
-    if (tileMask(work.sample, keyTile) != TileMask::None)
+    Work work(*this, args.shape, item / queryTiles, item % queryTiles, keyTile);
+    if (work.keys.size > 0)
       addDq(args, work, backwardScores(args, work, thread));
   }
 }

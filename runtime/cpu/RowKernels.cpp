@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kMaxSlices = 16, kRowsPerSlice = 128;
 
 /// Below this many elements waking another thread costs more than it saves.
-constexpr int64_t kWorthSplitting = 1 << 15;
+constexpr int64_t kWorthSplitting = 1 << 17;
 
 int64_t sliceCount(int64_t rows) {
   return std::clamp<int64_t>(rows / kRowsPerSlice, 1, kMaxSlices);

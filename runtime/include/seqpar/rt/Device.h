@@ -46,12 +46,12 @@ struct RowKernelArgs {
   bool accumulate;
 };
 
-/// Dropout of attention probabilities; rate 0 is off. An element is kept when the Philox4x32-10
-/// stream of (seed, step, site; sample, head, query position, key position) says so.
+/// Dropout of attention probabilities; rate 0 is off. Whether an element is kept depends on (seed,
+/// step, site; sample, head, query position, key position) alone, in the way that Philox.h says.
 struct AttentionDropout {
   float rate = 0;
   uint32_t seed = 0, step = 0, site = 0;
-  const int32_t *samples = nullptr; ///< [batch] sample numbers
+  const int32_t *samples = nullptr; ///< [batch] sample numbers, on the device
   int64_t queryOffset = 0;          ///< position of query 0 in the sequence
   int64_t keyOffset = 0;            ///< position of key 0 in the sequence
 };

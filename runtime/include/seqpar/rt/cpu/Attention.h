@@ -23,18 +23,20 @@ public:
   void backward(const AttentionBackwardArgs &args);
 
 private:
-  /// What the mask says about one tile of keys.
-  enum class TileMask : uint8_t { None, Some, All };
   struct Span {
     int64_t begin, size;
+  };
+  /// One tile of keys of one sample: keys past the last one that counts are left out.
+  struct KeyTile {
+    int64_t used;        ///< 0: no key counts
+    const int32_t *keep; ///< see AttentionTiles.h
   };
   struct Work;
 
   void prepareMask(const AttentionShape &shape, const int32_t *mask);
-  TileMask tileMask(int64_t sample, int64_t keyTile) const {
-    return tileMasks[sample * keyTiles + keyTile];
+  const KeyTile &keyTile(int64_t sample, int64_t tile) const {
+    return keyTileTable[sample * keyTiles + tile];
   }
-  const int32_t *keepOf(int64_t sample, int64_t keyTile) const;
   void forwardQueryTile(const AttentionForwardArgs &args, int64_t item, int thread);
   void prepareBackward(const AttentionBackwardArgs &args, int64_t item);
   void backwardKeyTile(const AttentionBackwardArgs &args, int64_t item, bool withDq, int thread);
@@ -45,9 +47,9 @@ private:
   ThreadPool &pool;
   const AttentionTiles &tiles;
   int64_t keyTiles = 0;
-  std::vector<int32_t> keep;       // [batch, keyTiles * keys of a tile]
-  std::vector<TileMask> tileMasks; // [batch, keyTiles]
-  std::vector<Scratch> scratch;    // one per thread
+  std::vector<int32_t> keep;         // [batch, keyTiles * keys of a tile]
+  std::vector<KeyTile> keyTileTable; // [batch, keyTiles]
+  std::vector<Scratch> scratch;      // one per thread
 };
 
 } // namespace seqpar::rt
