@@ -111,23 +111,19 @@ Communicator::Request ThreadCommunicator::post(const Message &message) {
 void ThreadCommunicator::copy(Lock &lock, Message &mine, Message &other) {
   const Message &from = mine.isSend ? mine : other, &to = mine.isSend ? other : mine;
   mine.state = other.state = Message::Copying;
-  bool fits = from.bytes == to.bytes;
-  if (fits) {
-    lock.unlock();
-    if (from.bytes)
-      std::memcpy(to.data, from.data, from.bytes);
-    lock.lock();
+  if (from.bytes != to.bytes) {
+    std::string why = fmt::format("rank {} sends {} bytes to rank {} with tag {}, which expects {}",
+                                  from.source, from.bytes, from.destination, from.tag, to.bytes);
+    state.abortLocked(why);
+    mine.state = other.state = Message::Done;
+    throw Error(why);
   }
+  lock.unlock();
+  if (from.bytes)
+    std::memcpy(to.data, from.data, from.bytes);
+  lock.lock();
   mine.state = other.state = Message::Done;
   state.ranks[static_cast<size_t>(other.owner())].wake.notify_all();
-  if (fits)
-    return;
-  // The other side sees Done, but this rank's error ends it before it can use the data.
-  std::string why = fmt::format("rank {} sends {} bytes to rank {} with tag {}, which expects {}",
-                                from.source, from.bytes, from.destination, from.tag, to.bytes);
-  lock.unlock();
-  state.abort(why);
-  throw Error(why);
 }
 
 void ThreadCommunicator::wait(Request request) {

@@ -27,6 +27,10 @@ void ThreadGroup::State::check() const {
 
 void ThreadGroup::State::abort(const std::string &why) {
   std::lock_guard lock(mutex);
+  abortLocked(why);
+}
+
+void ThreadGroup::State::abortLocked(const std::string &why) {
   if (aborted)
     return;
   aborted = true;

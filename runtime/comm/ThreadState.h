@@ -73,6 +73,8 @@ struct ThreadGroup::State {
   /// Throws Aborted when some rank has aborted. The mutex is held.
   void check() const;
   void abort(const std::string &message);
+  /// The same with the mutex held.
+  void abortLocked(const std::string &message);
 
   const Grid grid;
   mutable std::mutex mutex;

@@ -69,6 +69,10 @@ private:
   std::vector<int> kindOf; // input kind by buffer, -1: none
 };
 
+bool isIndexed(Access access) {
+  return access == Access::Gather || access == Access::ScatterAdd || access == Access::Scatter;
+}
+
 std::string locationOf(const Instruction &instruction) {
   if (instruction.location() && instruction.location()->size())
     return instruction.location()->str();
@@ -244,6 +248,12 @@ void InstructionChecker::rowKernel(const RowKernel &op, const Place &place) {
     active(op.rows(), place);
   for (unsigned i = 0; i < kernel.operands()->size(); ++i)
     kernelOperand(kernel, i, op, place);
+  for (unsigned i = 0; i < kernel.operands()->size(); ++i) {
+    const KernelOperand &table = *kernel.operands()->Get(i);
+    if (isIndexed(table.access()))
+      indexed(table, *op.operands()->Get(i),
+              *op.operands()->Get(static_cast<unsigned>(table.index())));
+  }
 }
 
 void InstructionChecker::kernelOperand(const Kernel &kernel, unsigned index, const RowKernel &op,
@@ -259,15 +269,13 @@ void InstructionChecker::kernelOperand(const Kernel &kernel, unsigned index, con
   else if (declared.access() == Access::Scalar)
     bytes = static_cast<uint64_t>(size);
   std::string name = "operand " + std::to_string(index);
-  operand(&given, name.c_str(), bytes, declared.type());
   bool advances = place.rows &&
                   (given.buffer() == place.rows->rows() || given.buffer() == place.rows->labels());
   if (advances && (!op.active_rows() || declared.access() != Access::RowScalar))
     fail("{}: a buffer that advances with the rows loop is for one number a row, active rows only",
          name);
-  if (declared.index() >= 0 && declared.access() >= Access::Gather &&
-      declared.access() != Access::SumRows)
-    indexed(declared, given, *op.operands()->Get(static_cast<unsigned>(declared.index())));
+  // A chunk's active rows end where the list of masked rows does.
+  operand(&given, name.c_str(), advances ? sizeof(int32_t) : bytes, declared.type());
 }
 
 // Row numbers come from inputs only, whose values the feed has checked or made.
@@ -457,7 +465,7 @@ IndexLimits indexLimits(const Program &program) {
         const Kernel &kernel = *program.kernels()->Get(static_cast<unsigned>(op->kernel()));
         for (unsigned i = 0; i < kernel.operands()->size(); ++i) {
           const KernelOperand &table = *kernel.operands()->Get(i);
-          if (table.access() < Access::Gather || table.access() == Access::SumRows)
+          if (!isIndexed(table.access()))
             continue;
           int index = op->operands()->Get(static_cast<unsigned>(table.index()))->buffer();
           uint64_t row = static_cast<uint64_t>(table.columns()) * bytesOf(table.type());

@@ -1,0 +1,129 @@
+#include "ProgramBuilder.h"
+
+namespace seqpar::rt::test {
+
+using namespace program;
+
+int ProgramBuilder::buffer(Segment segment, std::vector<int64_t> extents, DataType type,
+                           bool communication) {
+  uint64_t size = type == DataType::F64 ? 8 : 4;
+  for (int64_t extent : extents)
+    size *= static_cast<uint64_t>(extent);
+  uint64_t &end = segmentBytes[static_cast<size_t>(segment)];
+  auto table = CreateBufferDirect(bytes, segment, end, size, type, &extents, communication);
+  end += (size + 63) / 64 * 64;
+  buffers.push_back(table);
+  return static_cast<int>(buffers.size()) - 1;
+}
+
+int ProgramBuilder::input(InputKind kind) {
+  for (auto [known, buffer] : inputBuffers)
+    if (known == kind)
+      return buffer;
+  std::vector<int64_t> extents;
+  DataType type = DataType::I32;
+  switch (kind) {
+  case InputKind::Tokens:
+  case InputKind::Types:
+  case InputKind::Positions:
+    extents = {shape.microBatch, shape.chunk};
+    break;
+  case InputKind::PaddingMask:
+    extents = {shape.microBatch, shape.chunk * shape.sp};
+    break;
+  case InputKind::MaskedRows:
+  case InputKind::MaskedLabels:
+    extents = {shape.microBatch * shape.chunk};
+    break;
+  case InputKind::SentenceOrder:
+  case InputKind::SampleNumbers:
+  case InputKind::FirstTokenRows:
+    extents = {shape.microBatch};
+    break;
+  case InputKind::Step:
+  case InputKind::Seed:
+    break;
+  default:
+    type = DataType::F32;
+  }
+  int made = buffer(Segment::Input, extents, type);
+  inputBuffers.emplace_back(kind, made);
+  inputs.push_back(CreateInput(bytes, kind, made));
+  return made;
+}
+
+int ProgramBuilder::parameter(const std::string &name, std::vector<int64_t> extents,
+                              Initializer initializer, float deviation) {
+  ParameterBuffers made{buffer(Segment::Parameter, extents), buffer(Segment::Gradient, extents),
+                        buffer(Segment::OptimizerState, extents),
+                        buffer(Segment::OptimizerState, extents)};
+  parameterTables.push_back(CreateParameterDirect(bytes, name.c_str(), &extents, made.value,
+                                                  made.gradient, made.first, made.second,
+                                                  initializer, deviation));
+  parameters.push_back(made);
+  return static_cast<int>(parameters.size()) - 1;
+}
+
+int ProgramBuilder::metric(MetricKind kind) {
+  int made = buffer(Segment::Gradient, {});
+  metrics.push_back(CreateMetric(bytes, kind, made));
+  return made;
+}
+
+int ProgramBuilder::kernel(const std::string &symbol,
+                           const std::vector<KernelOperandSpec> &operands) {
+  std::vector<flatbuffers::Offset<KernelOperand>> tables;
+  for (const KernelOperandSpec &each : operands)
+    tables.push_back(
+        CreateKernelOperand(bytes, each.access, each.type, each.columns, each.index, each.output));
+  kernels.push_back(CreateKernelDirect(bytes, symbol.c_str(), &tables, 1));
+  return static_cast<int>(kernels.size()) - 1;
+}
+
+ProgramBuilder::Op ProgramBuilder::launch(int kernel, const Operands &operands, int64_t rows,
+                                          Combine combine, bool activeRows,
+                                          const std::string &location) {
+  return op(CreateRowKernelDirect(bytes, kernel, &operands, rows, combine, activeRows), location);
+}
+
+ProgramBuilder::Op ProgramBuilder::allReduce(int buffer, uint64_t elements, int axes) {
+  Operand operand = use(buffer);
+  return op(CreateAllReduce(bytes, &operand, elements, DataType::F32, axes));
+}
+
+ProgramBuilder::Op ProgramBuilder::fill(int buffer, uint64_t count, bool firstOnly) {
+  Operand operand = use(buffer);
+  return op(CreateFill(bytes, &operand, count, firstOnly));
+}
+
+ProgramBuilder::Op ProgramBuilder::shift(const Operands &send, const Operands &receive,
+                                         uint64_t count, int tag, bool skipLast) {
+  return op(CreateRingShiftStartDirect(bytes, &send, &receive, count, tag, skipLast));
+}
+
+ProgramBuilder::Op ProgramBuilder::wait(int tag, bool skipLast) {
+  return op(CreateWait(bytes, tag, skipLast));
+}
+
+ProgramBuilder::Op ProgramBuilder::ring(const std::vector<Op> &body) {
+  return op(CreateRingLoopDirect(bytes, &body));
+}
+
+ProgramBuilder::Op ProgramBuilder::rows(int64_t chunk, const std::vector<Op> &body, int rows,
+                                        int labels) {
+  return op(CreateRowsLoopDirect(bytes, chunk, rows, labels, &body));
+}
+
+std::vector<uint8_t> ProgramBuilder::finish(const std::vector<Op> &microBatch,
+                                            const std::vector<Op> &update) {
+  std::vector<flatbuffers::Offset<Stage>> stages = {CreateStageDirect(
+      bytes, segmentBytes[0], segmentBytes[0], segmentBytes[1], segmentBytes[2], segmentBytes[3],
+      segmentBytes[4], &buffers, &parameterTables, &inputs, &metrics, &microBatch, &update)};
+  auto root = CreateProgramDirect(bytes, "test", "0", shape.dp, shape.pp, shape.sp,
+                                  shape.microBatch, shape.microBatches, shape.length, shape.chunk,
+                                  shape.vocabulary, shape.sop, &stages, &kernels);
+  FinishProgramBuffer(bytes, root);
+  return {bytes.GetBufferPointer(), bytes.GetBufferPointer() + bytes.GetSize()};
+}
+
+} // namespace seqpar::rt::test

@@ -1,0 +1,89 @@
+//===- ProgramBuilder.h - programs for tests --------------------*- C++ -*-===//
+//
+// Writes small programs of one stage by hand. Buffers are laid out one after another.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "seqpar/program/program_generated.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace seqpar::rt::test {
+
+struct KernelOperandSpec {
+  program::Access access;
+  int64_t columns = 1;
+  program::DataType type = program::DataType::F32;
+  int index = -1;
+  bool output = false;
+};
+
+struct ProgramShape {
+  int dp = 1, pp = 1, sp = 1;
+  int64_t microBatch = 1, microBatches = 1, length = 8, chunk = 8, vocabulary = 16;
+  bool sop = false;
+};
+
+class ProgramBuilder {
+public:
+  using Op = flatbuffers::Offset<program::Instruction>;
+  using Operands = std::vector<program::Operand>;
+
+  explicit ProgramBuilder(const ProgramShape &shape) : shape(shape) {}
+
+  /// Index of a new buffer.
+  int buffer(program::Segment segment, std::vector<int64_t> extents,
+             program::DataType type = program::DataType::F32, bool communication = false);
+  /// The buffer of an input, made when it is first asked for.
+  int input(program::InputKind kind);
+  /// Index of the parameter; its buffers are in `parameters`.
+  int parameter(const std::string &name, std::vector<int64_t> extents,
+                program::Initializer initializer = program::Initializer::Normal,
+                float deviation = 1.0f);
+  /// A scalar in the Gradient segment that is a metric.
+  int metric(program::MetricKind kind);
+  int kernel(const std::string &symbol, const std::vector<KernelOperandSpec> &operands);
+
+  static program::Operand use(int buffer, int alternate = -1) { return {buffer, alternate}; }
+
+  template <typename Table>
+  Op op(flatbuffers::Offset<Table> table, const std::string &location = "") {
+    auto place = bytes.CreateString(location);
+    return program::CreateInstruction(bytes, program::OperationTraits<Table>::enum_value,
+                                      table.Union(), place);
+  }
+  Op launch(int kernel, const Operands &operands, int64_t rows,
+            program::Combine combine = program::Combine::Overwrite, bool activeRows = false,
+            const std::string &location = "");
+  Op allReduce(int buffer, uint64_t elements, int axes);
+  Op fill(int buffer, uint64_t count, bool firstOnly);
+  Op shift(const Operands &send, const Operands &receive, uint64_t count, int tag,
+           bool skipLast = false);
+  Op wait(int tag, bool skipLast = false);
+  Op ring(const std::vector<Op> &body);
+  Op rows(int64_t chunk, const std::vector<Op> &body, int rows = -1, int labels = -1);
+
+  /// The finished file.
+  std::vector<uint8_t> finish(const std::vector<Op> &microBatch, const std::vector<Op> &update);
+
+  struct ParameterBuffers {
+    int value, gradient, first, second;
+  };
+  std::vector<ParameterBuffers> parameters;
+  flatbuffers::FlatBufferBuilder bytes;
+  ProgramShape shape;
+
+private:
+  uint64_t segmentBytes[5] = {};
+  std::vector<flatbuffers::Offset<program::Buffer>> buffers;
+  std::vector<flatbuffers::Offset<program::Parameter>> parameterTables;
+  std::vector<flatbuffers::Offset<program::Input>> inputs;
+  std::vector<std::pair<program::InputKind, int>> inputBuffers;
+  std::vector<flatbuffers::Offset<program::Metric>> metrics;
+  std::vector<flatbuffers::Offset<program::Kernel>> kernels;
+};
+
+} // namespace seqpar::rt::test

@@ -1,0 +1,220 @@
+#include "seqpar/rt/ProgramFile.h"
+#include "ToyModel.h"
+#include "seqpar/rt/Error.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+namespace seqpar::rt::test {
+
+namespace {
+
+using namespace program;
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::string errorOf(const std::vector<uint8_t> &bytes) {
+  try {
+    ProgramFile::fromBytes(bytes, "some.program");
+  } catch (const Error &error) {
+    return error.what();
+  }
+  return "";
+}
+
+/// Message for a program of one instruction that `make` adds.
+std::string errorOfOp(const std::function<ProgramBuilder::Op(ProgramBuilder &)> &make,
+                      const ProgramShape &shape = toyShape(2, 8)) {
+  ProgramBuilder builder(shape);
+  auto op = make(builder);
+  return errorOf(builder.finish({op}, {}));
+}
+
+TEST(ProgramFile, LoadsAWholeProgram) {
+  ProgramFile file = ProgramFile::fromBytes(toyProgram(toyShape(4, 10)), "toy.program");
+  EXPECT_EQ(file.grid().sp, 4);
+  EXPECT_EQ(file.globalBatch(), 2);
+  EXPECT_EQ(file.program().chunk_length(), 3);
+  EXPECT_EQ(file.name(), "toy.program");
+}
+
+TEST(ProgramFile, ReadsWhatIsOnDisk) {
+  auto bytes = toyProgram(toyShape(1, 10));
+  std::string path = testing::TempDir() + "whole.program";
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char *>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
+  EXPECT_EQ(ProgramFile::fromFile(path).program().seq_length(), 10);
+  std::filesystem::remove(path);
+  EXPECT_THROW(ProgramFile::fromFile(path), Error);
+  EXPECT_THROW(ProgramFile::fromFile("/"), Error);
+}
+
+TEST(ProgramFile, EveryCutIsAnError) {
+  auto bytes = toyProgram(toyShape(2, 8));
+  for (size_t size = 0; size + 1 < bytes.size(); size += size < 64 ? 1 : 37) {
+    std::string error = errorOf({bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)});
+    ASSERT_THAT(error, HasSubstr("some.program: ")) << "cut at " << size;
+  }
+}
+
+TEST(ProgramFile, OtherFilesAreNoPrograms) {
+  EXPECT_THAT(errorOf({}), HasSubstr("not a program"));
+  EXPECT_THAT(errorOf(std::vector<uint8_t>(4096, 0)), HasSubstr("not a program"));
+  std::vector<uint8_t> text(1000, 'x');
+  EXPECT_THAT(errorOf(text), HasSubstr("expected the identifier SQPR"));
+}
+
+// Whatever is changed, loading ends in a program or an Error.
+TEST(ProgramFile, ChangedBytesNeverCrash) {
+  auto bytes = toyProgram(toyShape(3, 8));
+  std::mt19937 random(1);
+  int refused = 0;
+  for (int i = 0; i < 4000; ++i) {
+    auto changed = bytes;
+    for (int n = 0; n < 1 + i % 3; ++n)
+      changed[random() % changed.size()] = static_cast<uint8_t>(random() % 3 ? random() : 255);
+    refused += !errorOf(changed).empty();
+  }
+  EXPECT_GT(refused, 1000);
+}
+
+TEST(ProgramFile, ExtentsAreChecked) {
+  auto with = [](void (*change)(ProgramShape &)) {
+    ProgramShape shape = toyShape(2, 8);
+    change(shape);
+    ProgramBuilder builder(shape);
+    return errorOf(builder.finish({}, {}));
+  };
+  EXPECT_EQ(with([](ProgramShape &) {}), "");
+  EXPECT_THAT(with([](ProgramShape &s) { s.sp = 65; }), HasSubstr("sp is 65, expected 1 to 64"));
+  EXPECT_THAT(with([](ProgramShape &s) { s.chunk = 3; }), HasSubstr("do not hold a sequence of 8"));
+  EXPECT_THAT(with([](ProgramShape &s) { s.length = -1; }), HasSubstr("seq_length"));
+  EXPECT_THAT(with([](ProgramShape &s) { s.pp = 2; }), HasSubstr("expected 2 stages, found 1"));
+  EXPECT_THAT(with([](ProgramShape &s) {
+                s.microBatch = 1 << 20;
+                s.chunk = 1 << 12;
+              }),
+              HasSubstr("too many positions"));
+}
+
+TEST(ProgramFile, GemmsStayInTheirBuffers) {
+  auto gemm = [](int64_t m, int64_t lda, Combine combine = Combine::Overwrite,
+                 ActiveRows active = ActiveRows::None) {
+    return errorOfOp([=](ProgramBuilder &p) {
+      Operand a = p.use(p.buffer(Segment::Arena, {4, 8}));
+      Operand b = p.use(p.buffer(Segment::Arena, {8, 5}));
+      Operand c = p.use(p.buffer(Segment::Arena, {4, 5}));
+      return p.op(
+          CreateGemm(p.bytes, &a, &b, &c, m, 5, 8, false, false, lda, 5, 5, 1.0f, combine, active),
+          "nn.linear x.mlir:3:1");
+    });
+  };
+  EXPECT_EQ(gemm(4, 8), "");
+  EXPECT_THAT(gemm(5, 8), AllOf(HasSubstr("nn.linear x.mlir:3:1"), HasSubstr("a: buffer 0")));
+  EXPECT_THAT(gemm(4, 7), HasSubstr("leading dimension 7 is below the 8 columns"));
+  EXPECT_THAT(gemm(4, 9), HasSubstr("must hold 140 bytes"));
+  EXPECT_THAT(gemm(0, 8), HasSubstr("positive extents"));
+  EXPECT_THAT(gemm(int64_t(1) << 62, 8), HasSubstr("too large"));
+  EXPECT_THAT(gemm(4, 8, Combine::Overwrite, ActiveRows::M), HasSubstr("outside of a rows loop"));
+  EXPECT_THAT(gemm(4, 8, static_cast<Combine>(9)), HasSubstr("unknown combine 9"));
+}
+
+TEST(ProgramFile, KernelsGetTheirOperands) {
+  auto launch = [](int number, int64_t rows, int operands, InputKind index) {
+    return errorOfOp([=](ProgramBuilder &p) {
+      p.kernel("k", {{Access::Gather, 4, DataType::F32, 1},
+                     {Access::RowScalar, 1, DataType::I32},
+                     {Access::Row, 4}});
+      std::vector<Operand> all = {p.use(p.buffer(Segment::Parameter, {16, 4})),
+                                  p.use(p.input(index)), p.use(p.buffer(Segment::Arena, {8, 4}))};
+      all.resize(static_cast<size_t>(operands));
+      return p.launch(number, all, rows);
+    });
+  };
+  EXPECT_EQ(launch(0, 8, 3, InputKind::Tokens), "");
+  EXPECT_THAT(launch(1, 8, 3, InputKind::Tokens), HasSubstr("no kernel 1"));
+  EXPECT_THAT(launch(0, 9, 3, InputKind::Tokens), HasSubstr("must hold 36 bytes"));
+  EXPECT_THAT(launch(0, 8, 2, InputKind::Tokens), HasSubstr("takes 3 operands, found 2"));
+  EXPECT_THAT(launch(0, 2, 3, InputKind::SampleNumbers), HasSubstr("no input of row numbers"));
+}
+
+TEST(ProgramFile, TablesHoldEveryNumberThatIndexesThem) {
+  EXPECT_THAT(errorOfOp([](ProgramBuilder &p) {
+                p.kernel("k", {{Access::Gather, 4, DataType::F32, 1},
+                               {Access::RowScalar, 1, DataType::I32}});
+                return p.launch(0,
+                                {p.use(p.buffer(Segment::Parameter, {15, 4})),
+                                 p.use(p.input(InputKind::Tokens))},
+                                8);
+              }),
+              HasSubstr("table of 15 rows is indexed by numbers up to 15"));
+}
+
+TEST(ProgramFile, ExchangesAreWaitedForOnce) {
+  auto list = [](std::function<std::vector<ProgramBuilder::Op>(ProgramBuilder &, Operand)> make) {
+    ProgramBuilder p(toyShape(3, 9));
+    auto ops = make(p, p.use(p.buffer(Segment::Arena, {4})));
+    return errorOf(p.finish(ops, {}));
+  };
+  using Ops = std::vector<ProgramBuilder::Op>;
+  EXPECT_EQ(list([](ProgramBuilder &p, Operand o) {
+              return Ops{p.shift({o}, {o}, 16, 1),
+                         p.ring({p.wait(1), p.shift({o}, {o}, 16, 1, true)})};
+            }),
+            "");
+  EXPECT_THAT(list([](ProgramBuilder &p, Operand o) { return Ops{p.shift({o}, {o}, 16, 1)}; }),
+              HasSubstr("exchange 1 is never waited for"));
+  EXPECT_THAT(list([](ProgramBuilder &p, Operand) { return Ops{p.wait(4)}; }),
+              HasSubstr("exchange 4, which is not started"));
+  EXPECT_THAT(list([](ProgramBuilder &p, Operand o) {
+                return Ops{p.shift({o}, {o}, 16, 1), p.shift({o}, {o}, 16, 1), p.wait(1)};
+              }),
+              HasSubstr("started again"));
+  EXPECT_THAT(
+      list([](ProgramBuilder &p, Operand o) { return Ops{p.shift({o}, {o}, 17, 1), p.wait(1)}; }),
+      HasSubstr("must hold 17 bytes"));
+}
+
+TEST(ProgramFile, LoopsAreNotNestedAndHoldWhatTheyCan) {
+  EXPECT_THAT(errorOfOp([](ProgramBuilder &p) { return p.ring({p.ring({})}); }),
+              HasSubstr("a ring loop in a ring loop"));
+  EXPECT_THAT(errorOfOp([](ProgramBuilder &p) { return p.ring({p.rows(4, {})}); }),
+              HasSubstr("a rows loop in a ring loop"));
+  EXPECT_THAT(errorOfOp([](ProgramBuilder &p) { return p.rows(0, {}); }),
+              HasSubstr("at least one row"));
+  EXPECT_THAT(errorOfOp([](ProgramBuilder &p) {
+                int buffer = p.buffer(Segment::Arena, {4});
+                return p.rows(2, {p.allReduce(buffer, 4, 4)});
+              }),
+              HasSubstr("AllReduce cannot be in a rows loop"));
+}
+
+TEST(ProgramFile, BuffersStayInTheirSegments) {
+  auto bytes = toyProgram(toyShape(2, 8));
+  auto change = [&](auto edit) {
+    auto changed = bytes;
+    edit(*GetMutableProgram(changed.data())->mutable_stages()->GetMutableObject(0));
+    return errorOf(changed);
+  };
+  EXPECT_THAT(change([](Stage &s) {
+                s.mutable_buffers()->GetMutableObject(5)->mutate_offset(uint64_t(0) - 64);
+              }),
+              AllOf(HasSubstr("buffer 5"), HasSubstr("outside of segment")));
+  EXPECT_THAT(change([](Stage &s) { s.mutable_buffers()->GetMutableObject(5)->mutate_offset(65); }),
+              HasSubstr("offset 65 is not a multiple of 64"));
+  EXPECT_THAT(change([](Stage &s) {
+                s.mutable_buffers()->GetMutableObject(5)->mutate_bytes(uint64_t(1) << 63);
+              }),
+              HasSubstr("outside of segment"));
+  EXPECT_THAT(change([](Stage &s) { s.mutate_arena_bytes(uint64_t(1) << 63); }),
+              HasSubstr("too large"));
+}
+
+} // namespace
+
+} // namespace seqpar::rt::test

@@ -1,0 +1,56 @@
+//===- TestDevice.h - a plain device for tests of the executor --*- C++ -*-===//
+#pragma once
+
+#include "seqpar/rt/Device.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace seqpar::rt::test {
+
+/// What a row kernel does with its operands on rows [0, rows).
+using TestKernel = std::function<void(void *const *operands, int64_t rows)>;
+using TestKernels = std::map<std::string, TestKernel>;
+
+/// Plain loops; row kernels are functions found by their symbol. Outputs summed over rows are
+/// zeroed first unless the launch accumulates. `attentions` keeps the arguments of every attention
+/// call.
+class TestDevice final : public Device {
+public:
+  explicit TestDevice(TestKernels kernels) : kernels(std::move(kernels)) {}
+
+  std::string name() const override { return "test"; }
+  void loadKernels(const program::Program &program) override;
+  void *allocate(size_t bytes) override;
+  void release(void *memory) override;
+  void copyToDevice(void *to, const void *from, size_t bytes) override;
+  void copyToHost(void *to, const void *from, size_t bytes) override;
+  void zero(void *memory, size_t bytes) override;
+  void gemm(const GemmArgs &args) override;
+  void rowKernel(const RowKernelArgs &args) override;
+  void attentionForward(const AttentionForwardArgs &args) override;
+  void attentionBackward(const AttentionBackwardArgs &args) override;
+  void synchronize() override {}
+
+  struct Attention {
+    bool backward;
+    int64_t maskOffset;
+    bool initialize, finish, accumulateKV;
+    AttentionDropout dropout;
+  };
+  std::vector<Attention> attentions;
+
+private:
+  struct Loaded {
+    TestKernel run;
+    std::vector<std::pair<size_t, int64_t>> sums; ///< operand, columns
+  };
+  TestKernels kernels;
+  std::vector<Loaded> loaded;
+};
+
+} // namespace seqpar::rt::test
