@@ -2,14 +2,23 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <ctime>
 
 namespace seqpar::bench {
 
+/// The clock of all measurements. Work of one thread is measured by that thread's CPU time, which
+/// does not count what other programs take away; work of several can only be measured by the wall.
+inline clockid_t timer = CLOCK_MONOTONIC;
+inline void useClockFor(int threads) {
+  timer = threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+}
+
 inline double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  timespec now;
+  clock_gettime(timer, &now);
+  return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
 }
 
 struct Pair {

@@ -112,6 +112,7 @@ int main(int argc, char **argv) {
   app.add_option("--program", program, "also run the row kernels of this program file")
       ->check(CLI::ExistingFile);
   CLI11_PARSE(app, argc, argv);
+  bench::useClockFor(threads);
   try {
     std::unique_ptr<Device> device = createCpuDevice(threads, target);
     if (only.empty() || only == "gemm")
