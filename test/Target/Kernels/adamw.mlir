@@ -1,11 +1,11 @@
 // One AdamW step on many parameters, in place.
-%p = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%g = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%m = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%v = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%rate = plan.buffer : memref<f32>
-%correction1 = plan.buffer : memref<f32>
-%correction2 = plan.buffer : memref<f32>
+%p = plan.buffer {value = "p"} : memref<ROWSxCOLUMNSxf32>
+%g = plan.buffer {value = "g"} : memref<ROWSxCOLUMNSxf32>
+%m = plan.buffer {value = "m"} : memref<ROWSxCOLUMNSxf32>
+%v = plan.buffer {value = "v"} : memref<ROWSxCOLUMNSxf32>
+%rate = plan.buffer {value = "rate"} : memref<f32>
+%correction1 = plan.buffer {value = "correction1"} : memref<f32>
+%correction2 = plan.buffer {value = "correction2"} : memref<f32>
 plan.rows "adamw" rows(ROWS)
     ins(%p, %g, %m, %v, %rate, %correction1, %correction2 : memref<ROWSxCOLUMNSxf32>, memref<ROWSxCOLUMNSxf32>, memref<ROWSxCOLUMNSxf32>, memref<ROWSxCOLUMNSxf32>, memref<f32>, memref<f32>, memref<f32>)
     outs(%p, %m, %v : memref<ROWSxCOLUMNSxf32>, memref<ROWSxCOLUMNSxf32>, memref<ROWSxCOLUMNSxf32>)

@@ -1,7 +1,7 @@
 // GeLU of x + bias, tanh form.
-%x = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%bias = plan.buffer : memref<COLUMNSxf32>
-%y = plan.buffer : memref<ROWSxCOLUMNSxf32>
+%x = plan.buffer {value = "x"} : memref<ROWSxCOLUMNSxf32>
+%bias = plan.buffer {value = "bias"} : memref<COLUMNSxf32>
+%y = plan.buffer {value = "y"} : memref<ROWSxCOLUMNSxf32>
 plan.rows "bias_gelu_tanh" rows(ROWS) ins(%x, %bias : memref<ROWSxCOLUMNSxf32>, memref<COLUMNSxf32>)
     outs(%y : memref<ROWSxCOLUMNSxf32>)
     access [#plan.access<row>, #plan.access<broadcast>] results [#plan.access<row>] {

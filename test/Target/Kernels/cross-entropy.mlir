@@ -1,11 +1,11 @@
 // Softmax cross entropy and its gradient; a row with label -1 counts for nothing.
-%logits = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%bias = plan.buffer : memref<COLUMNSxf32>
-%labels = plan.buffer : memref<ROWSxi32>
-%inverse_tokens = plan.buffer : memref<f32>
-%dlogits = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%loss = plan.buffer : memref<f32>
-%dbias = plan.buffer : memref<COLUMNSxf32>
+%logits = plan.buffer {value = "logits"} : memref<ROWSxCOLUMNSxf32>
+%bias = plan.buffer {value = "bias"} : memref<COLUMNSxf32>
+%labels = plan.buffer {value = "labels"} : memref<ROWSxi32>
+%inverse_tokens = plan.buffer {value = "inverse_tokens"} : memref<f32>
+%dlogits = plan.buffer {value = "dlogits"} : memref<ROWSxCOLUMNSxf32>
+%loss = plan.buffer {value = "loss"} : memref<f32>
+%dbias = plan.buffer {value = "dbias"} : memref<COLUMNSxf32>
 plan.rows "cross_entropy" rows(ROWS)
     ins(%logits, %bias, %labels, %inverse_tokens : memref<ROWSxCOLUMNSxf32>, memref<COLUMNSxf32>, memref<ROWSxi32>, memref<f32>)
     outs(%dlogits, %loss, %dbias : memref<ROWSxCOLUMNSxf32>, memref<f32>, memref<COLUMNSxf32>)

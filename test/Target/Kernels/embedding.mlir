@@ -1,11 +1,11 @@
 // The sum of three gathered table rows.
-%words = plan.buffer : memref<TABLExCOLUMNSxf32>
-%positions = plan.buffer : memref<TABLExCOLUMNSxf32>
-%types = plan.buffer : memref<TABLExCOLUMNSxf32>
-%word = plan.buffer : memref<ROWSxi32>
-%position = plan.buffer : memref<ROWSxi32>
-%type = plan.buffer : memref<ROWSxi32>
-%y = plan.buffer : memref<ROWSxCOLUMNSxf32>
+%words = plan.buffer {value = "words"} : memref<TABLExCOLUMNSxf32>
+%positions = plan.buffer {value = "positions"} : memref<TABLExCOLUMNSxf32>
+%types = plan.buffer {value = "types"} : memref<TABLExCOLUMNSxf32>
+%word = plan.buffer {value = "word"} : memref<ROWSxi32>
+%position = plan.buffer {value = "position"} : memref<ROWSxi32>
+%type = plan.buffer {value = "type"} : memref<ROWSxi32>
+%y = plan.buffer {value = "y"} : memref<ROWSxCOLUMNSxf32>
 plan.rows "embedding" rows(ROWS)
     ins(%words, %positions, %types, %word, %position, %type : memref<TABLExCOLUMNSxf32>, memref<TABLExCOLUMNSxf32>, memref<TABLExCOLUMNSxf32>, memref<ROWSxi32>, memref<ROWSxi32>, memref<ROWSxi32>)
     outs(%y : memref<ROWSxCOLUMNSxf32>)

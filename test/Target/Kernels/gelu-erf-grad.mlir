@@ -1,7 +1,7 @@
 // The gradient of GeLU, erf form.
-%x = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%dy = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%dx = plan.buffer : memref<ROWSxCOLUMNSxf32>
+%x = plan.buffer {value = "x"} : memref<ROWSxCOLUMNSxf32>
+%dy = plan.buffer {value = "dy"} : memref<ROWSxCOLUMNSxf32>
+%dx = plan.buffer {value = "dx"} : memref<ROWSxCOLUMNSxf32>
 plan.rows "gelu_erf_grad" rows(ROWS) ins(%x, %dy : memref<ROWSxCOLUMNSxf32>, memref<ROWSxCOLUMNSxf32>)
     outs(%dx : memref<ROWSxCOLUMNSxf32>)
     access [#plan.access<row>, #plan.access<row>] results [#plan.access<row>] {

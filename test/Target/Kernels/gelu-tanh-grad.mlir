@@ -1,9 +1,9 @@
 // The gradient of GeLU, tanh form, and of the bias before it.
-%x = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%bias = plan.buffer : memref<COLUMNSxf32>
-%dy = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%dx = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%dbias = plan.buffer : memref<COLUMNSxf32>
+%x = plan.buffer {value = "x"} : memref<ROWSxCOLUMNSxf32>
+%bias = plan.buffer {value = "bias"} : memref<COLUMNSxf32>
+%dy = plan.buffer {value = "dy"} : memref<ROWSxCOLUMNSxf32>
+%dx = plan.buffer {value = "dx"} : memref<ROWSxCOLUMNSxf32>
+%dbias = plan.buffer {value = "dbias"} : memref<COLUMNSxf32>
 plan.rows "gelu_tanh_grad" rows(ROWS) ins(%x, %bias, %dy : memref<ROWSxCOLUMNSxf32>, memref<COLUMNSxf32>, memref<ROWSxCOLUMNSxf32>)
     outs(%dx, %dbias : memref<ROWSxCOLUMNSxf32>, memref<COLUMNSxf32>)
     access [#plan.access<row>, #plan.access<broadcast>, #plan.access<row>]

@@ -1,12 +1,12 @@
 // The gradients of layer_norm: dx, and the sums over rows for gamma and beta.
-%x = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%mean = plan.buffer : memref<ROWSxf32>
-%scale = plan.buffer : memref<ROWSxf32>
-%gamma = plan.buffer : memref<COLUMNSxf32>
-%dy = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%dx = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%dgamma = plan.buffer : memref<COLUMNSxf32>
-%dbeta = plan.buffer : memref<COLUMNSxf32>
+%x = plan.buffer {value = "x"} : memref<ROWSxCOLUMNSxf32>
+%mean = plan.buffer {value = "mean"} : memref<ROWSxf32>
+%scale = plan.buffer {value = "scale"} : memref<ROWSxf32>
+%gamma = plan.buffer {value = "gamma"} : memref<COLUMNSxf32>
+%dy = plan.buffer {value = "dy"} : memref<ROWSxCOLUMNSxf32>
+%dx = plan.buffer {value = "dx"} : memref<ROWSxCOLUMNSxf32>
+%dgamma = plan.buffer {value = "dgamma"} : memref<COLUMNSxf32>
+%dbeta = plan.buffer {value = "dbeta"} : memref<COLUMNSxf32>
 plan.rows "layer_norm_grad" rows(ROWS)
     ins(%x, %mean, %scale, %gamma, %dy : memref<ROWSxCOLUMNSxf32>, memref<ROWSxf32>, memref<ROWSxf32>, memref<COLUMNSxf32>, memref<ROWSxCOLUMNSxf32>)
     outs(%dx, %dgamma, %dbeta : memref<ROWSxCOLUMNSxf32>, memref<COLUMNSxf32>, memref<COLUMNSxf32>)

@@ -1,13 +1,13 @@
 // y = (x - mean) / sqrt(variance + eps) * gamma + beta, with x = u + residual + bias.
-%u = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%residual = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%bias = plan.buffer : memref<COLUMNSxf32>
-%gamma = plan.buffer : memref<COLUMNSxf32>
-%beta = plan.buffer : memref<COLUMNSxf32>
-%sum = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%y = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%mean = plan.buffer : memref<ROWSxf32>
-%scale = plan.buffer : memref<ROWSxf32>
+%u = plan.buffer {value = "u"} : memref<ROWSxCOLUMNSxf32>
+%residual = plan.buffer {value = "residual"} : memref<ROWSxCOLUMNSxf32>
+%bias = plan.buffer {value = "bias"} : memref<COLUMNSxf32>
+%gamma = plan.buffer {value = "gamma"} : memref<COLUMNSxf32>
+%beta = plan.buffer {value = "beta"} : memref<COLUMNSxf32>
+%sum = plan.buffer {value = "sum"} : memref<ROWSxCOLUMNSxf32>
+%y = plan.buffer {value = "y"} : memref<ROWSxCOLUMNSxf32>
+%mean = plan.buffer {value = "mean"} : memref<ROWSxf32>
+%scale = plan.buffer {value = "scale"} : memref<ROWSxf32>
 plan.rows "layer_norm" rows(ROWS)
     ins(%u, %residual, %bias, %gamma, %beta : memref<ROWSxCOLUMNSxf32>, memref<ROWSxCOLUMNSxf32>, memref<COLUMNSxf32>, memref<COLUMNSxf32>, memref<COLUMNSxf32>)
     outs(%sum, %y, %mean, %scale : memref<ROWSxCOLUMNSxf32>, memref<ROWSxCOLUMNSxf32>, memref<ROWSxf32>, memref<ROWSxf32>)

@@ -1,9 +1,9 @@
 // Adds rows to a table, and copies them to another.
-%x = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%index = plan.buffer : memref<ROWSxi32>
-%place = plan.buffer : memref<ROWSxi32>
-%sums = plan.buffer : memref<TABLExCOLUMNSxf32>
-%copies = plan.buffer : memref<ROWSxCOLUMNSxf32>
+%x = plan.buffer {value = "x"} : memref<ROWSxCOLUMNSxf32>
+%index = plan.buffer {value = "index"} : memref<ROWSxi32>
+%place = plan.buffer {value = "place"} : memref<ROWSxi32>
+%sums = plan.buffer {value = "sums"} : memref<TABLExCOLUMNSxf32>
+%copies = plan.buffer {value = "copies"} : memref<ROWSxCOLUMNSxf32>
 plan.rows "scatter" rows(ROWS) ins(%x, %index, %place : memref<ROWSxCOLUMNSxf32>, memref<ROWSxi32>, memref<ROWSxi32>)
     outs(%sums, %copies : memref<TABLExCOLUMNSxf32>, memref<ROWSxCOLUMNSxf32>)
     access [#plan.access<row>, #plan.access<row_scalar>, #plan.access<row_scalar>]

@@ -1,6 +1,6 @@
 // The squares of all elements, added in f64.
-%x = plan.buffer : memref<ROWSxCOLUMNSxf32>
-%sum = plan.buffer : memref<f64>
+%x = plan.buffer {value = "x"} : memref<ROWSxCOLUMNSxf32>
+%sum = plan.buffer {value = "sum"} : memref<f64>
 plan.rows "sum_of_squares" rows(ROWS) ins(%x : memref<ROWSxCOLUMNSxf32>) outs(%sum : memref<f64>)
     access [#plan.access<row>] results [#plan.access<sum_rows>] {
 ^bb0(%a: tensor<COLUMNSxf32>):
