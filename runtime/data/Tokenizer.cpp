@@ -97,11 +97,10 @@ public:
     size_t bytes = 2;
     for (int64_t id = 0; id < vocabulary.size(); ++id)
       bytes += vocabulary.token(static_cast<int32_t>(id)).size();
-    if (bytes > UINT32_MAX / 4)
+    if (bytes >= 1 << 24) // an edge's key has 24 bits for its node
       fail("{}: {} bytes of tokens are too many for a WordPiece vocabulary", vocabulary.name(),
            bytes);
-    edges.resize(std::bit_ceil(2 * bytes));
-    mask = edges.size() - 1;
+    edges.resize(1 << 10);
     tokenOf.push_back(-1);
     follow = insert("##");
     for (int64_t id = 0; id < vocabulary.size(); ++id)
@@ -115,7 +114,7 @@ public:
   size_t longest(uint32_t node, std::string_view text, int32_t &id) const {
     size_t length = 0;
     for (size_t i = 0; i < text.size(); ++i) {
-      const Edge &edge = edges[slot(node, static_cast<uint8_t>(text[i]))];
+      const Edge &edge = edges[slot(keyOf(node, text[i]))];
       if (edge.to == 0)
         break;
       node = edge.to;
@@ -129,13 +128,14 @@ public:
 
 private:
   struct Edge {
-    uint32_t from = 0, byte = 0, to = 0; // to = 0: no edge, as no edge leads to the root
+    uint32_t key = 0, to = 0; // to = 0: no edge, as no edge leads to the root
   };
 
-  size_t slot(uint32_t node, uint8_t byte) const {
-    uint64_t key = (static_cast<uint64_t>(node) << 8 | byte) * 0x9E3779B97F4A7C15u;
-    size_t at = (key >> 20) & mask;
-    while (edges[at].to != 0 && (edges[at].from != node || edges[at].byte != byte))
+  static uint32_t keyOf(uint32_t node, char byte) { return node << 8 | static_cast<uint8_t>(byte); }
+
+  size_t slot(uint32_t key) const {
+    size_t mask = edges.size() - 1, at = (key * 0x9E3779B97F4A7C15u >> 32) & mask;
+    while (edges[at].to != 0 && edges[at].key != key)
       at = (at + 1) & mask;
     return at;
   }
@@ -143,9 +143,11 @@ private:
   uint32_t insert(std::string_view token) {
     uint32_t node = 0;
     for (char c : token) {
-      Edge &edge = edges[slot(node, static_cast<uint8_t>(c))];
+      if (2 * tokenOf.size() > edges.size())
+        grow();
+      Edge &edge = edges[slot(keyOf(node, c))];
       if (edge.to == 0) {
-        edge = {node, static_cast<uint8_t>(c), static_cast<uint32_t>(tokenOf.size())};
+        edge = {keyOf(node, c), static_cast<uint32_t>(tokenOf.size())};
         tokenOf.push_back(-1);
       }
       node = edge.to;
@@ -153,9 +155,16 @@ private:
     return node;
   }
 
+  void grow() {
+    std::vector<Edge> old(2 * edges.size());
+    old.swap(edges);
+    for (const Edge &edge : old)
+      if (edge.to != 0)
+        edges[slot(edge.key)] = edge;
+  }
+
   std::vector<Edge> edges;
   std::vector<int32_t> tokenOf;
-  size_t mask = 0;
   uint32_t follow = 0;
 };
 
@@ -185,6 +194,21 @@ struct Tokenizer::Memory {
     return std::hash<std::string_view>()(piece) & ((1 << pieceBits) - 1);
   }
 
+  /// Starts with the vocabulary's own words; of two in one place the one with the lower id, which
+  /// is the more frequent in vocabularies made from counts.
+  explicit Memory(const Vocabulary &vocabulary, bool lower) {
+    for (int32_t id = static_cast<int32_t>(vocabulary.size()); id-- > 0;) {
+      const std::string &token = vocabulary.token(id);
+      AsciiBlock block = AsciiBlock::load(token.data(), token.data() + token.size(), false);
+      bool upper =
+          std::any_of(token.begin(), token.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+      if (block.length == 0 || block.length == 16 || block.length != token.size() ||
+          (lower && upper))
+        continue;
+      words[slot(block.key)] = {{block.key[0], block.key[1]}, {id, 0, 0}, 1};
+    }
+  }
+
   std::vector<Short> words = std::vector<Short>(1 << shortBits);
   std::vector<Piece> pieces = std::vector<Piece>(1 << pieceBits);
   std::vector<int32_t> output;
@@ -201,7 +225,7 @@ Casing parseCasing(const std::string &tokenizerName) {
 
 Tokenizer::Tokenizer(const Vocabulary &vocabulary, Casing casing)
     : vocabulary(vocabulary), casing(casing), pieces(std::make_shared<PieceTable>(vocabulary)),
-      memory(std::make_unique<Memory>()) {
+      memory(std::make_unique<Memory>(vocabulary, casing == Casing::lower)) {
   for (int c = 0; c < 128; ++c) {
     char text = static_cast<char>(c);
     asciiIds[c] = vocabulary.find(std::string_view(&text, 1));
@@ -212,7 +236,7 @@ Tokenizer::Tokenizer(const Vocabulary &vocabulary, Casing casing)
 
 Tokenizer::Tokenizer(const Tokenizer &other)
     : vocabulary(other.vocabulary), casing(other.casing), pieces(other.pieces),
-      memory(std::make_unique<Memory>()) {
+      memory(std::make_unique<Memory>(vocabulary, casing == Casing::lower)) {
   std::copy(std::begin(other.asciiIds), std::end(other.asciiIds), asciiIds);
 }
 

@@ -24,7 +24,7 @@ enum class Casing { lower, cased };
 Casing parseCasing(const std::string &tokenizerName);
 
 /// Remembers words it has seen, so each thread has its own; a copy shares the piece table and
-/// starts with an empty memory.
+/// starts with a memory of the vocabulary's words only.
 class Tokenizer {
 public:
   /// A word of more code points becomes [UNK].
