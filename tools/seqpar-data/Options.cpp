@@ -1,6 +1,8 @@
 #include "Options.h"
 
+#include "seqpar/rt/Error.h"
 #include "seqpar/rt/data/Blend.h"
+#include "seqpar/rt/data/Splits.h"
 
 #include <filesystem>
 #include <unistd.h>
@@ -36,8 +38,9 @@ void addDataOptions(CLI::App &command, rt::data::DataOptions &options) {
   command.add_option("--seed", options.seed, "seed of the data order and masking, above 0");
   command.add_option("--mask-prob", options.maskProb, "share of the positions to predict");
   command.add_option("--short-seq-prob", options.shortSeqProb, "share of shortened samples");
-  command.add_flag("!--no-binary-head", options.binaryHead,
-                   "samples of one segment, without a sentence-order label");
+  command.add_flag_callback(
+      "--no-binary-head", [&options] { options.binaryHead = false; },
+      "samples of one segment, without a sentence-order label");
   command.add_option("--cache-dir", options.cacheDir,
                      "folder of the sample-map files; without it maps stay in memory");
 }
@@ -62,8 +65,13 @@ void checkDataOptions(const rt::data::DataOptions &options) {
     usage("--eval-interval: expected 1 or more, found {}", options.evalInterval);
   std::vector<rt::data::WeightedPrefix> entries;
   try {
+    rt::data::splitBoundaries(options.splits, 0);
+  } catch (const rt::Error &error) {
+    usage("--{}", error.what());
+  }
+  try {
     entries = rt::data::parseDataPath(options.dataPath);
-  } catch (const std::exception &error) {
+  } catch (const rt::Error &error) {
     usage("--data-path: {}", error.what());
   }
   for (const auto &entry : entries)

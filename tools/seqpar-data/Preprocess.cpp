@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <thread>
@@ -77,6 +78,9 @@ void runPreprocess(PreprocessArguments &arguments) {
   if (options.input != "-")
     requireFile("--input", options.input);
   requireFile("--vocab", options.vocabFile);
+  std::filesystem::path folder = std::filesystem::path(options.outputPrefix).parent_path();
+  if (!folder.empty() && !std::filesystem::is_directory(folder))
+    usage("--output-prefix: no such folder: {}", folder.string());
   options.casing = parseCasing(arguments.tokenizer);
   options.splitter = parseSentenceSplitter(arguments.splitter);
   if (arguments.elements != "auto")

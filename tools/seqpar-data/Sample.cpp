@@ -85,8 +85,10 @@ void addSample(CLI::App &app) {
   command.add_option("--split", arguments->split, "train, valid or test")
       ->check(CLI::IsMember({"train", "valid", "test"}));
   command.add_option("--from", arguments->from, "first sample");
-  command.add_option("--count", arguments->count,
-                     "number of samples; without it 1 as text, all otherwise");
+  command
+      .add_option("--count", arguments->count,
+                  "number of samples; without it 1 as text, all otherwise")
+      ->check(CLI::NonNegativeNumber);
   command.add_flag("--crc32", arguments->crc32,
                    "a line INDEX CRC32 per sample, over its int64 arrays text, types, labels, "
                    "is_random, loss_mask, padding_mask, truncated");
