@@ -27,7 +27,7 @@ uint32_t sampleCrc32(const Sample &sample) {
 
 std::string sampleText(const Sample &sample, const PretrainingData &data) {
   std::string text;
-  bool plain = false; // the last token was shown without a mark
+  bool plain = false; // the last token is a part of a word, shown without a mark
   for (int32_t i = 0; i < sample.tokens; ++i) {
     size_t at = static_cast<size_t>(i);
     const std::string &token = data.token(sample.text[at]);
@@ -41,7 +41,7 @@ std::string sampleText(const Sample &sample, const PretrainingData &data) {
     text += token;
     if (predicted)
       text += "→" + data.token(sample.labels[at]);
-    plain = !predicted;
+    plain = !predicted && token != "[CLS]" && token != "[SEP]";
   }
   return text;
 }

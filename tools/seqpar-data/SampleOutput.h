@@ -14,7 +14,8 @@ namespace seqpar::tool {
 /// paddingMask and truncated, in this order.
 uint32_t sampleCrc32(const rt::data::Sample &sample);
 
-/// The sample as words. A predicted position shows what the model sees and, behind an arrow, the label:
+/// The sample as words. A predicted position shows what the model sees and, behind an arrow, the
+/// label:
 /// "[MASK]→fox", "tree→fox" if replaced, "fox→fox" if kept.
 std::string sampleText(const rt::data::Sample &sample, const rt::data::PretrainingData &data);
 
