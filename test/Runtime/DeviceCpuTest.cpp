@@ -11,6 +11,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 namespace seqpar::rt::test {
 
@@ -70,6 +71,25 @@ TEST(CpuDevice, AttentionDoesNotDependOnTheThreads) {
     AttentionProblem many(2, 3, 40, 100, 70);
     expectSame(runAttention(*one, many, {70}), runAttention(*three, many, {70}));
   }
+}
+
+/// As when the ranks of a grid are threads of one process.
+TEST(CpuDevice, RanksRunAtTheSameTime) {
+  AttentionProblem problem(1, 2, 32, 90, 140);
+  problem.dropout.rate = 0.2f;
+  AttentionGradients expected = runAttention(*createCpuDevice(1), problem, {60, 80});
+  std::vector<AttentionGradients> found(4);
+  std::vector<std::thread> ranks;
+  for (AttentionGradients &each : found)
+    ranks.emplace_back([&problem, &each] {
+      auto device = createCpuDevice(2);
+      for (int repeat = 0; repeat < 5; ++repeat)
+        each = runAttention(*device, problem, {60, 80});
+    });
+  for (std::thread &rank : ranks)
+    rank.join();
+  for (const AttentionGradients &each : found)
+    expectSame(each, expected);
 }
 
 TEST(CpuDevice, SumsDoNotDependOnTheThreads) {
