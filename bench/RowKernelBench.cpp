@@ -43,6 +43,9 @@ void collect(const Stage &stage, const Instructions &instructions, std::map<int,
 
 /// Memory for one operand: floats in (0.5, 1), integers 0.
 std::vector<char> operandMemory(const Launch &launch, const Operand &operand, DataType type) {
+  if (operand.buffer() < 0 || operand.buffer() >= int(launch.stage->buffers()->size()))
+    rt::fail("expected a buffer below {} in the program, found {}", launch.stage->buffers()->size(),
+             operand.buffer());
   const Buffer &buffer = *launch.stage->buffers()->Get(operand.buffer());
   std::vector<char> memory(buffer.bytes() + 64);
   if (type == DataType::F32)
