@@ -56,10 +56,8 @@ std::vector<uint8_t> buildKernelProgram(const std::vector<CpuImage> &images, boo
   if (missing)
     kernels.push_back(kernel(builder, "no_such_kernel", {}));
   std::vector<flatbuffers::Offset<CpuObject>> objects;
-  for (const CpuImage &image : images) {
-    builder.ForceVectorAlignment(image.object.size(), 1, 64);
+  for (const CpuImage &image : images)
     objects.push_back(CreateCpuObjectDirect(builder, image.target.c_str(), &image.object));
-  }
   std::vector<flatbuffers::Offset<Stage>> stages;
   auto kernelTable = builder.CreateVector(kernels);
   auto objectTable = builder.CreateVector(objects);
