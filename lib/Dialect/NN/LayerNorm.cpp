@@ -7,6 +7,16 @@ using namespace mlir;
 using namespace seqpar;
 using namespace seqpar::nn;
 
+/// A row of equal values has variance 0.
+static LogicalResult verifyEps(Operation *op, FloatAttr eps) {
+  double value = eps.getValueAsDouble();
+  return value > 0 ? success() : op->emitOpError() << "eps must be above 0, but is " << value;
+}
+
+LogicalResult LayerNormOp::verify() { return verifyEps(*this, getEpsAttr()); }
+
+LogicalResult LayerNormGradOp::verify() { return verifyEps(*this, getEpsAttr()); }
+
 std::string LayerNormOp::getLayoutRule() {
   std::string x = activationFactors(getX().getType());
   return x + ",[h],[h]->" + x;

@@ -17,7 +17,10 @@ void StepOp::build(OpBuilder &builder, OperationState &state, StringRef name) {
   state.addRegion()->emplaceBlock();
 }
 
-/// Checks that `ops` has for each parameter one op that names it.
+static Type getGradientType(AccumulateOp op) { return op.getContributions().front().getType(); }
+static Type getGradientType(AdamWOp op) { return op.getGradient().getType(); }
+
+/// Checks that `block` has for each parameter one OpT that names it, with a gradient of its shape.
 template <typename OpT>
 static LogicalResult checkOnePerParameter(Block &block, ArrayRef<ParameterOp> parameters) {
   llvm::MapVector<StringRef, OpT> ops;
@@ -28,12 +31,17 @@ static LogicalResult checkOnePerParameter(Block &block, ArrayRef<ParameterOp> pa
       error.attachNote(entry->second.getLoc()) << "the first";
       return error;
     }
-  for (ParameterOp parameter : parameters)
-    if (!ops.contains(parameter.getParameterName()))
-      return parameter.emitOpError() << "'" << parameter.getParameterName() << "' has no "
-                                     << OpT::getOperationName() << ", expected one";
-    else
-      ops.erase(parameter.getParameterName());
+  for (ParameterOp parameter : parameters) {
+    StringRef name = parameter.getParameterName();
+    OpT op = ops.lookup(name);
+    if (!op)
+      return parameter.emitOpError()
+             << "'" << name << "' has no " << OpT::getOperationName() << ", expected one";
+    if (failed(verifyCompatibleShape(getGradientType(op), parameter.getType())))
+      return op.emitOpError() << "of parameter '" << name << "' must have its shape "
+                              << parameter.getType() << ", but is " << getGradientType(op);
+    ops.erase(name);
+  }
   if (!ops.empty())
     return ops.front().second.emitOpError()
            << "names '" << ops.front().first << "', which is no parameter of this step";

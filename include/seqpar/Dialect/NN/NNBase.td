@@ -55,9 +55,9 @@ def NN_MetricKind : I32EnumAttr<"MetricKind", "a part of the loss", [
 
 //===- Types -------------------------------------------------------------------------------------===//
 
-def NN_Float : RankedTensorOf<[F32], [], "f32 tensor">;
-def NN_Int : RankedTensorOf<[I32], [], "i32 tensor">;
-def NN_Any : RankedTensorOf<[F32, I32], [], "f32 or i32 tensor">;
+def NN_Float : RankedTensorOf<[F32]>;
+def NN_Int : RankedTensorOf<[I32]>;
+def NN_Any : RankedTensorOf<[F32, I32]>;
 def NN_Scalar : TensorRankOf<[F32], [0]>;
 // A scalar without encoding, so that its type need not be written.
 def NN_PlainScalar : Type<CPred<"$_self == ::mlir::RankedTensorType::get({}, "

@@ -44,6 +44,7 @@ def NN_LayerNormOp : NN_ForwardOp<"layer_norm"> {
   let assemblyFormat = [{
     $x `,` $gamma `,` $beta `eps` `(` custom<Real>($eps) `)` attr-dict `:` functional-type(operands, results)
   }];
+  let hasVerifier = 1;
 }
 
 def NN_GeluOp : NN_ForwardOp<"gelu"> {

@@ -41,6 +41,7 @@ def NN_LayerNormGradOp : NN_TensorOp<"layer_norm_grad"> {
   let assemblyFormat = [{
     $dy `,` $x `,` $gamma `eps` `(` custom<Real>($eps) `)` attr-dict `:` functional-type(operands, results)
   }];
+  let hasVerifier = 1;
 }
 
 def NN_GeluGradOp : NN_TensorOp<"gelu_grad"> {
