@@ -13,7 +13,9 @@ int64_t seqpar::getRows(Value value) {
   return rows;
 }
 
-int64_t seqpar::getColumns(Value value) { return cast<ShapedType>(value.getType()).getShape().back(); }
+int64_t seqpar::getColumns(Value value) {
+  return cast<ShapedType>(value.getType()).getShape().back();
+}
 
 Value PlanLowering::get(Value global) const {
   Value local = locals.lookup(global);
@@ -49,18 +51,18 @@ Value PlanLowering::getInput(plan::InputKind kind, ArrayRef<int64_t> shape, Type
   return input;
 }
 
-Value PlanLowering::declareParameter(Location loc, StringRef name, plan::Initializer init, double deviation,
-                                     bool decay, RankedTensorType type) {
+Value PlanLowering::declareParameter(Location loc, StringRef name, plan::Initializer init,
+                                     double deviation, bool decay, RankedTensorType type) {
   OpBuilder at = declarationBuilder();
   auto memory = MemRefType::get(type.getShape(), type.getElementType());
-  auto value = plan::ParameterOp::create(at, loc, memory, at.getStringAttr(name),
-                                         plan::InitializerAttr::get(at.getContext(), init),
-                                         at.getF32FloatAttr(static_cast<float>(deviation)),
-                                         decay ? at.getUnitAttr() : UnitAttr(), at.getDenseI32ArrayAttr({}),
-                                         IntegerAttr());
+  auto value = plan::ParameterOp::create(
+      at, loc, memory, at.getStringAttr(name), plan::InitializerAttr::get(at.getContext(), init),
+      at.getF32FloatAttr(static_cast<float>(deviation)), decay ? at.getUnitAttr() : UnitAttr(),
+      at.getDenseI32ArrayAttr({}), IntegerAttr());
   Value gradient = plan::GradientOp::create(at, loc, memory, at.getStringAttr(name), IntegerAttr());
   for (int64_t order : {1, 2})
-    plan::MomentOp::create(at, loc, memory, at.getStringAttr(name), at.getI64IntegerAttr(order), IntegerAttr());
+    plan::MomentOp::create(at, loc, memory, at.getStringAttr(name), at.getI64IntegerAttr(order),
+                           IntegerAttr());
   parameters[value.getName()] = {value, gradient};
   return value.getResult();
 }
@@ -75,6 +77,6 @@ SmallVector<plan::ParameterOp> PlanLowering::getParameters() const {
 plan::MetricOp PlanLowering::declareMetric(Location loc, plan::MetricKind kind, Type elementType) {
   OpBuilder at = declarationBuilder();
   return plan::MetricOp::create(at, loc, MemRefType::get({}, elementType),
-                                plan::MetricKindAttr::get(at.getContext(), kind), at.getDenseI32ArrayAttr({}),
-                                IntegerAttr());
+                                plan::MetricKindAttr::get(at.getContext(), kind),
+                                at.getDenseI32ArrayAttr({}), IntegerAttr());
 }

@@ -8,7 +8,8 @@ using namespace seqpar;
 // RowKernel
 //===----------------------------------------------------------------------===//
 
-RowKernel::RowKernel(PlanLowering &lowering, Operation *source, StringRef name, int64_t rows, int64_t columns)
+RowKernel::RowKernel(PlanLowering &lowering, Operation *source, StringRef name, int64_t rows,
+                     int64_t columns)
     : lowering(lowering), loc(source->getLoc()), name(name), rows(rows), columns(columns),
       region(std::make_unique<Region>()), bodyBuilder(source->getContext()) {
   bodyBuilder.createBlock(region.get());
@@ -16,7 +17,9 @@ RowKernel::RowKernel(PlanLowering &lowering, Operation *source, StringRef name, 
 
 RowKernel::~RowKernel() = default;
 
-static Type getElementType(Value operand) { return cast<ShapedType>(operand.getType()).getElementType(); }
+static Type getElementType(Value operand) {
+  return cast<ShapedType>(operand.getType()).getElementType();
+}
 
 RowExpr RowKernel::addInput(Value operand, plan::AccessKind kind, int64_t index) {
   auto access = plan::AccessAttr::get(bodyBuilder.getContext(), kind, index);
@@ -40,8 +43,9 @@ RowExpr RowKernel::gather(Value table, RowExpr index) {
 }
 
 RowExpr RowKernel::constant(double value) {
-  return RowExpr(*this, arith::ConstantOp::create(bodyBuilder, loc,
-                                                  bodyBuilder.getF32FloatAttr(static_cast<float>(value))));
+  return RowExpr(*this,
+                 arith::ConstantOp::create(bodyBuilder, loc,
+                                           bodyBuilder.getF32FloatAttr(static_cast<float>(value))));
 }
 
 RowExpr RowKernel::iota() {
@@ -56,18 +60,21 @@ void RowKernel::yieldRow(RowExpr value, Value global) {
 }
 
 void RowKernel::yieldSum(RowExpr value, Value global) {
-  outputs.push_back({value, plan::AccessAttr::get(bodyBuilder.getContext(), plan::AccessKind::SumRows, -1), Value(),
-                     lowering.getLocalType(global.getType()), global});
+  outputs.push_back({value,
+                     plan::AccessAttr::get(bodyBuilder.getContext(), plan::AccessKind::SumRows, -1),
+                     Value(), lowering.getLocalType(global.getType()), global});
 }
 
 void RowKernel::yieldScatter(RowExpr value, Value into, RowExpr index, Value global, bool add) {
   plan::AccessKind kind = add ? plan::AccessKind::ScatterAdd : plan::AccessKind::Scatter;
-  outputs.push_back({value, plan::AccessAttr::get(bodyBuilder.getContext(), kind, getInputNumber(index)), into,
-                     cast<RankedTensorType>(into.getType()), global});
+  outputs.push_back({value,
+                     plan::AccessAttr::get(bodyBuilder.getContext(), kind, getInputNumber(index)),
+                     into, cast<RankedTensorType>(into.getType()), global});
 }
 
 void RowKernel::store(RowExpr value, Value memory, plan::AccessKind kind) {
-  outputs.push_back({value, plan::AccessAttr::get(bodyBuilder.getContext(), kind, -1), memory, nullptr, Value()});
+  outputs.push_back(
+      {value, plan::AccessAttr::get(bodyBuilder.getContext(), kind, -1), memory, nullptr, Value()});
 }
 
 plan::RowsOp RowKernel::finish() {
@@ -84,8 +91,9 @@ plan::RowsOp RowKernel::finish() {
   }
   plan::RowYieldOp::create(bodyBuilder, loc, yielded);
   OpBuilder &builder = lowering.builder;
-  auto op = plan::RowsOp::create(builder, loc, types, builder.getStringAttr(name), builder.getI64IntegerAttr(rows),
-                                 inputs, outs, builder.getArrayAttr(inputAccess), builder.getArrayAttr(access),
+  auto op = plan::RowsOp::create(builder, loc, types, builder.getStringAttr(name),
+                                 builder.getI64IntegerAttr(rows), inputs, outs,
+                                 builder.getArrayAttr(inputAccess), builder.getArrayAttr(access),
                                  plan::CombineAttr::get(builder.getContext(), combine),
                                  lowering.inRowsLoop ? builder.getUnitAttr() : UnitAttr());
   op.getBody().takeBody(*region);
@@ -111,8 +119,9 @@ static Value splat(RowExpr x, RowExpr like) {
   auto type = cast<RankedTensorType>(like.value.getType()).clone(x.value.getType());
   OpBuilder &builder = x.kernel->getBuilder();
   if (auto constant = x.value.getDefiningOp<arith::ConstantOp>()) // stays visible as a constant
-    return arith::ConstantOp::create(builder, x.kernel->getLoc(),
-                                     DenseElementsAttr::get(cast<ShapedType>(type), Attribute(constant.getValue())));
+    return arith::ConstantOp::create(
+        builder, x.kernel->getLoc(),
+        DenseElementsAttr::get(cast<ShapedType>(type), Attribute(constant.getValue())));
   return tensor::SplatOp::create(builder, x.kernel->getLoc(), type, x.value, ValueRange());
 }
 
@@ -143,10 +152,13 @@ RowExpr seqpar::min(RowExpr a, RowExpr b) { return binary<arith::MinimumFOp>(a, 
 
 static RowExpr compareIntegers(arith::CmpIPredicate predicate, RowExpr a, RowExpr b) {
   Value left = splat(a, b), right = splat(b, a);
-  return RowExpr(*a.kernel, arith::CmpIOp::create(a.kernel->getBuilder(), a.kernel->getLoc(), predicate, left, right));
+  return RowExpr(*a.kernel, arith::CmpIOp::create(a.kernel->getBuilder(), a.kernel->getLoc(),
+                                                  predicate, left, right));
 }
 
-RowExpr seqpar::equal(RowExpr a, RowExpr b) { return compareIntegers(arith::CmpIPredicate::eq, a, b); }
+RowExpr seqpar::equal(RowExpr a, RowExpr b) {
+  return compareIntegers(arith::CmpIPredicate::eq, a, b);
+}
 
 RowExpr seqpar::notNegative(RowExpr a) {
   OpBuilder &builder = a.kernel->getBuilder();
@@ -163,14 +175,15 @@ RowExpr seqpar::greater(RowExpr a, RowExpr b) {
 RowExpr seqpar::select(RowExpr condition, RowExpr a, RowExpr b) {
   RowExpr like = condition.isRow() ? condition : (a.isRow() ? a : b);
   Value yes = splat(a, like), no = splat(b, like);
-  return RowExpr(*a.kernel, arith::SelectOp::create(a.kernel->getBuilder(), a.kernel->getLoc(), condition.value, yes,
-                                                    no));
+  return RowExpr(*a.kernel, arith::SelectOp::create(a.kernel->getBuilder(), a.kernel->getLoc(),
+                                                    condition.value, yes, no));
 }
 
 static RowExpr reduce(RowExpr row, plan::ReduceKind kind) {
   Type element = cast<RankedTensorType>(row.value.getType()).getElementType();
   return RowExpr(*row.kernel,
-                 plan::RowReduceOp::create(row.kernel->getBuilder(), row.kernel->getLoc(), element, kind, row.value));
+                 plan::RowReduceOp::create(row.kernel->getBuilder(), row.kernel->getLoc(), element,
+                                           kind, row.value));
 }
 
 RowExpr seqpar::sum(RowExpr row) { return reduce(row, plan::ReduceKind::Add); }
@@ -179,10 +192,12 @@ RowExpr seqpar::maximum(RowExpr row) { return reduce(row, plan::ReduceKind::Max)
 
 RowExpr seqpar::toDouble(RowExpr x) {
   OpBuilder &builder = x.kernel->getBuilder();
-  return RowExpr(*x.kernel, arith::ExtFOp::create(builder, x.kernel->getLoc(), builder.getF64Type(), x.value));
+  return RowExpr(*x.kernel,
+                 arith::ExtFOp::create(builder, x.kernel->getLoc(), builder.getF64Type(), x.value));
 }
 
 RowExpr seqpar::toFloat(RowExpr x) {
   OpBuilder &builder = x.kernel->getBuilder();
-  return RowExpr(*x.kernel, arith::TruncFOp::create(builder, x.kernel->getLoc(), builder.getF32Type(), x.value));
+  return RowExpr(*x.kernel, arith::TruncFOp::create(builder, x.kernel->getLoc(),
+                                                    builder.getF32Type(), x.value));
 }

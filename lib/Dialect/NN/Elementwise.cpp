@@ -119,7 +119,8 @@ LogicalResult GeluOp::lowerToPlan(PlanLowering &lowering) {
 LogicalResult GeluGradOp::lowerToPlan(PlanLowering &lowering) {
   Value x = lowering.get(getX());
   RowKernel kernel = makeKernel(lowering, *this, "gelu_grad", x);
-  kernel.yieldRow(kernel.row(lowering.get(getDy())) * geluGrad(kernel.row(x), getForm()), getResult());
+  kernel.yieldRow(kernel.row(lowering.get(getDy())) * geluGrad(kernel.row(x), getForm()),
+                  getResult());
   kernel.finish();
   return success();
 }

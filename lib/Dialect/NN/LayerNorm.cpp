@@ -60,7 +60,8 @@ LogicalResult LayerNormGradOp::lowerToPlan(PlanLowering &lowering) {
   RowExpr dy = kernel.row(lowering.get(getDy()));
   auto [normalized, factor] = normalize(kernel.row(x), getEps().convertToDouble());
   RowExpr scaled = dy * kernel.broadcast(lowering.get(getGamma()));
-  kernel.yieldRow(factor * (scaled - mean(scaled) - normalized * mean(scaled * normalized)), getDx());
+  kernel.yieldRow(factor * (scaled - mean(scaled) - normalized * mean(scaled * normalized)),
+                  getDx());
   kernel.yieldSum(dy * normalized, getDgamma());
   kernel.yieldSum(dy, getDbeta());
   kernel.finish();

@@ -48,14 +48,16 @@ static plan::ActiveRows getActiveRows(PlanLowering &lowering, plan::ActiveRows i
 
 static Value createGemm(PlanLowering &lowering, Operation *op, Type result, Value a, Value b,
                         bool transposeA, bool transposeB, plan::ActiveRows active) {
-  auto gemm = plan::GemmOp::create(lowering.builder, op->getLoc(), result, a, b, Value(), transposeA,
-                                   transposeB, plan::Combine::Overwrite, getActiveRows(lowering, active));
+  auto gemm =
+      plan::GemmOp::create(lowering.builder, op->getLoc(), result, a, b, Value(), transposeA,
+                           transposeB, plan::Combine::Overwrite, getActiveRows(lowering, active));
   return gemm.getResult();
 }
 
 LogicalResult LinearOp::lowerToPlan(PlanLowering &lowering) {
-  Value product = createGemm(lowering, *this, lowering.getLocalType(getType()), lowering.get(getX()),
-                             lowering.get(getWeight()), false, true, plan::ActiveRows::M);
+  Value product =
+      createGemm(lowering, *this, lowering.getLocalType(getType()), lowering.get(getX()),
+                 lowering.get(getWeight()), false, true, plan::ActiveRows::M);
   if (!getBias()) {
     lowering.set(getResult(), product);
     return success();
@@ -67,16 +69,16 @@ LogicalResult LinearOp::lowerToPlan(PlanLowering &lowering) {
 }
 
 LogicalResult LinearGradInputOp::lowerToPlan(PlanLowering &lowering) {
-  lowering.set(getResult(), createGemm(lowering, *this, lowering.getLocalType(getType()),
-                                       lowering.get(getDy()), lowering.get(getWeight()), false, false,
-                                       plan::ActiveRows::M));
+  lowering.set(getResult(),
+               createGemm(lowering, *this, lowering.getLocalType(getType()), lowering.get(getDy()),
+                          lowering.get(getWeight()), false, false, plan::ActiveRows::M));
   return success();
 }
 
 LogicalResult LinearGradWeightOp::lowerToPlan(PlanLowering &lowering) {
-  lowering.set(getResult(), createGemm(lowering, *this, lowering.getLocalType(getType()),
-                                       lowering.get(getDy()), lowering.get(getX()), true, false,
-                                       plan::ActiveRows::K));
+  lowering.set(getResult(),
+               createGemm(lowering, *this, lowering.getLocalType(getType()), lowering.get(getDy()),
+                          lowering.get(getX()), true, false, plan::ActiveRows::K));
   return success();
 }
 

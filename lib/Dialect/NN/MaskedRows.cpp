@@ -191,20 +191,23 @@ LogicalResult MaskedRowsOp::lowerToPlan(PlanLowering &lowering) {
   RankedTensorType xType = lowering.getLocalType(getX().getType());
   int64_t positions = xType.getDimSize(0) * xType.getDimSize(1);
   Value numbers = lowering.getInput(plan::InputKind::MaskedRows, {positions}, builder.getI32Type());
-  Value labels = lowering.getInput(plan::InputKind::MaskedLabels, {positions}, builder.getI32Type());
+  Value labels =
+      lowering.getInput(plan::InputKind::MaskedLabels, {positions}, builder.getI32Type());
   SmallVector<Value> inits;
   for (unsigned i = 0; i < getNumResults(); ++i)
     if (isScattered(i))
       inits.push_back(plan::ZerosOp::create(builder, getLoc(), xType));
 
   ValueRange carried(inits);
-  auto loop = plan::RowsLoopOp::create(builder, getLoc(), carried.getTypes(),
-                                       builder.getI64IntegerAttr(*getChunk()), numbers, labels, carried);
+  auto loop =
+      plan::RowsLoopOp::create(builder, getLoc(), carried.getTypes(),
+                               builder.getI64IntegerAttr(*getChunk()), numbers, labels, carried);
   OpBuilder::InsertionGuard guard(builder);
   auto chunkType = MemRefType::get({static_cast<int64_t>(*getChunk())}, builder.getI32Type());
   SmallVector<Type> types = {chunkType, chunkType};
   llvm::append_range(types, carried.getTypes());
-  Block *body = builder.createBlock(&loop.getBody(), {}, types, SmallVector<Location>(types.size(), getLoc()));
+  Block *body = builder.createBlock(&loop.getBody(), {}, types,
+                                    SmallVector<Location>(types.size(), getLoc()));
   lowering.inRowsLoop = true;
   gatherRows(*this, lowering, body->getArgument(0));
   lowering.set(getBody().getArgument(1), body->getArgument(1));

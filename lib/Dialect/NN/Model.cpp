@@ -198,7 +198,8 @@ LogicalResult InputOp::lowerToPlan(PlanLowering &lowering) {
   default:
     break;
   }
-  lowering.set(getResult(), lowering.getInput(getPlanKind(getKind()), shape, type.getElementType()));
+  lowering.set(getResult(),
+               lowering.getInput(getPlanKind(getKind()), shape, type.getElementType()));
   return success();
 }
 
@@ -209,7 +210,8 @@ LogicalResult ParameterOp::lowerToPlan(PlanLowering &lowering) {
   else if (getInitializer() == InitializerKind::Normal)
     init = plan::Initializer::Normal;
   double deviation = getDeviation() ? getDeviation()->convertToDouble() : 0.0;
-  lowering.set(getResult(), lowering.declareParameter(getLoc(), getParameterName(), init, deviation,
-                                                      getDecay(), lowering.getLocalType(getType())));
+  lowering.set(getResult(),
+               lowering.declareParameter(getLoc(), getParameterName(), init, deviation, getDecay(),
+                                         lowering.getLocalType(getType())));
   return success();
 }

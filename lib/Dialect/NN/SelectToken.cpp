@@ -39,7 +39,8 @@ static FailureOr<Value> getFirstTokenRows(Operation *op, int64_t position, PlanL
                                           int64_t samples) {
   if (position != 0)
     return op->emitOpError() << "is lowered for position 0 only, found " << position;
-  return lowering.getInput(plan::InputKind::FirstTokenRows, {samples}, lowering.builder.getI32Type());
+  return lowering.getInput(plan::InputKind::FirstTokenRows, {samples},
+                           lowering.builder.getI32Type());
 }
 
 LogicalResult SelectTokenOp::lowerToPlan(PlanLowering &lowering) {
