@@ -1,5 +1,4 @@
-//===- InitAll.h - Registration of all dialects and passes
-//----------------------------------------===//
+//===- InitAll.h - Registration of all dialects and passes ------------------------------------===//
 
 #ifndef SEQPAR_INITALL_H
 #define SEQPAR_INITALL_H

@@ -1,5 +1,4 @@
-//===- DifferentiableOpInterface.cpp
-//--------------------------------------------------------------===//
+//===- DifferentiableOpInterface.cpp ----------------------------------------------------------===//
 
 #include "seqpar/Interfaces/DifferentiableOpInterface.h"
 

@@ -1,5 +1,4 @@
-//===- LayoutOpInterface.cpp - Layout rules: parsing and verification
-//-----------------------------===//
+//===- LayoutOpInterface.cpp - Layout rules: parsing and verification -------------------------===//
 
 #include "seqpar/Interfaces/LayoutOpInterface.h"
 

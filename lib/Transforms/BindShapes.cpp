@@ -1,12 +1,11 @@
-//===- BindShapes.cpp - Bind batch, sequence length, chunk and dropout rate
-//-----------------------===//
+//===- BindShapes.cpp - Bind batch, sequence length, chunk and dropout rate -------------------===//
 //
 // Walks the model and gives every value its static type. Which dimension a `?` is follows from
 // where it is: in an activation or an input of dimension [B, L, ...] from its place; what
 // nn.select_token returns and what is computed from it has no position, so its only `?` is the
 // batch. The region of nn.masked_rows has rows of one chunk instead.
 //
-//===----------------------------------------------------------------------------------------------===//
+//===------------------------------------------------------------------------------------------===//
 
 #include "seqpar/Transforms/Passes.h"
 

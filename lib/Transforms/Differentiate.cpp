@@ -1,11 +1,10 @@
-//===- Differentiate.cpp - Forward and backward of a micro-batch
-//----------------------------------===//
+//===- Differentiate.cpp - Forward and backward of a micro-batch ------------------------------===//
 //
 // Reverse mode on the IR: the model's ops move into the step; from nn.loss on, the backward of each
 // op is built after them in reverse order (see ReverseMode.h); what arrives at a parameter is
 // accumulated.
 //
-//===----------------------------------------------------------------------------------------------===//
+//===------------------------------------------------------------------------------------------===//
 
 #include "seqpar/Transforms/Passes.h"
 

@@ -1,10 +1,9 @@
-//===- InsertOptimizer.cpp - Clip by the global norm, AdamW
-//---------------------------------------===//
+//===- InsertOptimizer.cpp - Clip by the global norm, AdamW -----------------------------------===//
 //
 // Fills the update of a step in the order of its parameters: all gradients, their one norm, one
 // AdamW each.
 //
-//===----------------------------------------------------------------------------------------------===//
+//===------------------------------------------------------------------------------------------===//
 
 #include "seqpar/Transforms/Passes.h"
 

@@ -1,11 +1,10 @@
-//===- UnrollLayers.cpp - Write out the layers of nn.repeat
-//---------------------------------------===//
+//===- UnrollLayers.cpp - Write out the layers of nn.repeat -----------------------------------===//
 //
 // Copies the body of each nn.repeat, innermost first, once for each layer, each copy taking the
 // results of the one before. Then numbers the sites of dropout: with rate 0 nothing is drawn and
 // none is given.
 //
-//===----------------------------------------------------------------------------------------------===//
+//===------------------------------------------------------------------------------------------===//
 
 #include "seqpar/Transforms/Passes.h"
 

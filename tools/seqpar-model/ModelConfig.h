@@ -1,5 +1,4 @@
-//===- ModelConfig.h - The sizes and the form of a BERT model
-//-------------------------------------===//
+//===- ModelConfig.h - The sizes and the form of a BERT model ---------------------------------===//
 
 #pragma once
 

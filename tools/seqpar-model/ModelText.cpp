@@ -53,8 +53,7 @@ private:
 
   static std::string normal(double deviation) { return "normal(" + real(deviation) + ") decay"; }
 
-  //===- What several parts use
-  //-------------------------------------------------------------------===//
+  //===- What several parts use ---------------------------------------------------------------===//
 
   /// Weight `[out, in]` and bias `[out]` named NAME.weight and NAME.bias: %result_w, %result_b.
   void linearParameters(const char *result, const char *name, const std::string &init,
@@ -81,8 +80,7 @@ private:
 
   const char *gelu() const { return config.gelu == Gelu::Tanh ? "tanh" : "erf"; }
 
-  //===- Parts of the model
-  //-----------------------------------------------------------------------===//
+  //===- Parts of the model -------------------------------------------------------------------===//
 
   void aliases() {
     const int64_t h = config.hidden, f = config.ffn;

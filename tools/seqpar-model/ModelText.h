@@ -1,5 +1,4 @@
-//===- ModelText.h - A BERT model in dialect nn
-//---------------------------------------------------===//
+//===- ModelText.h - A BERT model in dialect nn -----------------------------------------------===//
 
 #pragma once
 

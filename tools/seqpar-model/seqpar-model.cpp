@@ -1,5 +1,4 @@
-//===- seqpar-model.cpp - Writes a BERT model file of any size
-//------------------------------------===//
+//===- seqpar-model.cpp - Writes a BERT model file of any size --------------------------------===//
 
 #include "ModelText.h"
 

@@ -1,5 +1,4 @@
-//===- seqpar-opt.cpp - Runs passes on a model or what became of it
-//-------------------------------===//
+//===- seqpar-opt.cpp - Runs passes on a model or what became of it ---------------------------===//
 
 #include "seqpar/InitAll.h"
 

@@ -1,5 +1,4 @@
-//===- DifferentiableOpInterface.h - Ops that know their backward
-//---------------------------------===//
+//===- DifferentiableOpInterface.h - Ops that know their backward -----------------------------===//
 
 #ifndef SEQPAR_INTERFACES_DIFFERENTIABLEOPINTERFACE_H
 #define SEQPAR_INTERFACES_DIFFERENTIABLEOPINTERFACE_H

@@ -1,5 +1,4 @@
-//===- LayoutOpInterface.h - Ops whose tensors can be split over ranks
-//----------------------------===//
+//===- LayoutOpInterface.h - Ops whose tensors can be split over ranks ------------------------===//
 
 #ifndef SEQPAR_INTERFACES_LAYOUTOPINTERFACE_H
 #define SEQPAR_INTERFACES_LAYOUTOPINTERFACE_H

@@ -1,5 +1,4 @@
-//===- Passes.h - The passes, from a model to its plan
-//--------------------------------------------===//
+//===- Passes.h - The passes, from a model to its plan ----------------------------------------===//
 
 #ifndef SEQPAR_TRANSFORMS_PASSES_H
 #define SEQPAR_TRANSFORMS_PASSES_H

@@ -1,11 +1,11 @@
-//===- Passes.td - The passes, from a model to its plan -------------------------------------------===//
+//===- Passes.td - The passes, from a model to its plan ---------------------------------------===//
 
 #ifndef SEQPAR_TRANSFORMS_PASSES_TD
 #define SEQPAR_TRANSFORMS_PASSES_TD
 
 include "mlir/Pass/PassBase.td"
 
-//===- Phase specialize --------------------------------------------------------------------------===//
+//===- Phase specialize -----------------------------------------------------------------------===//
 
 def BindShapes : Pass<"bind-shapes", "::mlir::ModuleOp"> {
   let summary = "bind batch, sequence length, chunk and dropout rate of a model";
@@ -55,7 +55,7 @@ def UnrollLayers : Pass<"unroll-layers", "::mlir::ModuleOp"> {
   let dependentDialects = ["::seqpar::nn::NNDialect"];
 }
 
-//===- Phase differentiate -----------------------------------------------------------------------===//
+//===- Phase differentiate --------------------------------------------------------------------===//
 
 def Differentiate : Pass<"differentiate", "::mlir::ModuleOp"> {
   let summary = "turn a model into a step: forward and backward of a micro-batch";
@@ -116,7 +116,7 @@ def InsertOptimizer : Pass<"insert-optimizer", "::mlir::ModuleOp"> {
   let dependentDialects = ["::seqpar::nn::NNDialect"];
 }
 
-//===- Phase shard -------------------------------------------------------------------------------===//
+//===- Phase shard ----------------------------------------------------------------------------===//
 
 def AssignLayouts : Pass<"assign-layouts", "::seqpar::nn::StepOp"> {
   let summary = "a layout for every value of a step";
@@ -167,7 +167,7 @@ def VerifyLayouts : Pass<"verify-layouts", "::seqpar::nn::StepOp"> {
   }];
 }
 
-//===- Phase ring --------------------------------------------------------------------------------===//
+//===- Phase ring -----------------------------------------------------------------------------===//
 
 def LowerAttention : Pass<"lower-attention", "::seqpar::nn::StepOp"> {
   let summary = "attention over a split sequence, by a ring exchange or by gathering";
@@ -194,7 +194,7 @@ def LowerAttention : Pass<"lower-attention", "::seqpar::nn::StepOp"> {
   let dependentDialects = ["::seqpar::sp::SPDialect", "::seqpar::plan::PlanDialect"];
 }
 
-//===- Phase plan --------------------------------------------------------------------------------===//
+//===- Phase plan -----------------------------------------------------------------------------===//
 
 def Localize : Pass<"localize", "::mlir::ModuleOp"> {
   let summary = "from global tensors to what one rank does";

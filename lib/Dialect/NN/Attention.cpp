@@ -1,5 +1,4 @@
-//===- Attention.cpp - Multi-head attention
-//-------------------------------------------------------===//
+//===- Attention.cpp - Multi-head attention ---------------------------------------------------===//
 
 #include "seqpar/Dialect/NN/NN.h"
 

@@ -1,5 +1,4 @@
-//===- CrossEntropy.cpp - Cross entropy of rows
-//---------------------------------------------------===//
+//===- CrossEntropy.cpp - Cross entropy of rows -----------------------------------------------===//
 
 #include "seqpar/Dialect/NN/NN.h"
 

@@ -1,5 +1,4 @@
-//===- Elementwise.cpp - GeLU, tanh, sum, dropout
-//-------------------------------------------------===//
+//===- Elementwise.cpp - GeLU, tanh, sum, dropout ---------------------------------------------===//
 
 #include "seqpar/Dialect/NN/NN.h"
 
@@ -25,8 +24,7 @@ static LogicalResult verifyDropout(Operation *op, const APFloat &rate, int64_t s
   return success();
 }
 
-//===- GeLU
-//--------------------------------------------------------------------------------------===//
+//===- GeLU -----------------------------------------------------------------------------------===//
 
 std::string GeluOp::getLayoutRule() { return elementwiseRule(*this); }
 
@@ -39,8 +37,7 @@ LogicalResult GeluOp::buildBackward(OpBuilder &builder, ArrayRef<Value> resultCo
 
 std::string GeluGradOp::getLayoutRule() { return elementwiseRule(*this); }
 
-//===- Tanh
-//--------------------------------------------------------------------------------------===//
+//===- Tanh -----------------------------------------------------------------------------------===//
 
 std::string TanhOp::getLayoutRule() { return elementwiseRule(*this); }
 
@@ -53,8 +50,7 @@ LogicalResult TanhOp::buildBackward(OpBuilder &builder, ArrayRef<Value> resultCo
 
 std::string TanhGradOp::getLayoutRule() { return elementwiseRule(*this); }
 
-//===- Sum
-//---------------------------------------------------------------------------------------===//
+//===- Sum ------------------------------------------------------------------------------------===//
 
 std::string AddOp::getLayoutRule() { return elementwiseRule(*this); }
 
@@ -64,8 +60,7 @@ LogicalResult AddOp::buildBackward(OpBuilder &, ArrayRef<Value> resultCotangents
   return success();
 }
 
-//===- Dropout
-//-----------------------------------------------------------------------------------===//
+//===- Dropout --------------------------------------------------------------------------------===//
 
 std::string DropoutOp::getLayoutRule() { return elementwiseRule(*this); }
 
@@ -82,7 +77,7 @@ std::string DropoutGradOp::getLayoutRule() { return elementwiseRule(*this); }
 
 LogicalResult DropoutGradOp::verify() { return verifyDropout(*this, getRate(), getSite()); }
 
-//===- Lowering ----------------------------------------------------------------------===//
+//===- Lowering -------------------------------------------------------------------------------===//
 
 /// A kernel whose rows are those of `value`.
 static RowKernel makeKernel(PlanLowering &lowering, Operation *op, StringRef name, Value value) {

@@ -1,5 +1,4 @@
-//===- Embedding.cpp - Rows of a table
-//------------------------------------------------------------===//
+//===- Embedding.cpp - Rows of a table --------------------------------------------------------===//
 
 #include "seqpar/Dialect/NN/NN.h"
 

@@ -1,5 +1,4 @@
-//===- LayerNorm.cpp - Layer normalisation
-//--------------------------------------------------------===//
+//===- LayerNorm.cpp - Layer normalisation ----------------------------------------------------===//
 
 #include "seqpar/Dialect/NN/NN.h"
 

@@ -1,5 +1,4 @@
-//===- Linear.cpp - Products with a weight
-//--------------------------------------------------------===//
+//===- Linear.cpp - Products with a weight ----------------------------------------------------===//
 
 #include "seqpar/Dialect/NN/NN.h"
 

@@ -1,5 +1,4 @@
-//===- MaskedRows.cpp - Computation on the masked positions only
-//----------------------------------===//
+//===- MaskedRows.cpp - Computation on the masked positions only ------------------------------===//
 
 #include "seqpar/Dialect/NN/NN.h"
 #include "seqpar/Dialect/NN/ReverseMode.h"
@@ -153,7 +152,7 @@ LogicalResult MaskedRowsOp::buildBackward(OpBuilder &builder, ArrayRef<Value> re
   return success();
 }
 
-//===- Lowering ----------------------------------------------------------------------===//
+//===- Lowering -------------------------------------------------------------------------------===//
 
 /// Where a sum over chunks goes: the gradient or metric that it is a contribution to. Only that use
 /// is possible, since the sum is made there.

@@ -1,5 +1,4 @@
-//===- Model.cpp - Models, inputs, parameters, repeated layers
-//------------------------------------===//
+//===- Model.cpp - Models, inputs, parameters, repeated layers --------------------------------===//
 
 #include "seqpar/Dialect/NN/NN.h"
 
@@ -9,8 +8,7 @@ using namespace mlir;
 using namespace seqpar;
 using namespace seqpar::nn;
 
-//===- Model and loss
-//----------------------------------------------------------------------------===//
+//===- Model and loss -------------------------------------------------------------------------===//
 
 /// Reports a name that two parameters of `block` have. The names of a repeated layer get its
 /// prefix.
@@ -41,8 +39,7 @@ LogicalResult ModelOp::verifyRegions() {
   return checkNames(getBody().front(), "", names);
 }
 
-//===- Inputs
-//------------------------------------------------------------------------------------===//
+//===- Inputs ---------------------------------------------------------------------------------===//
 
 /// Dimensions of an input of this kind; scalars are f32, the others i32.
 static int64_t inputRank(InputKind kind) {
@@ -81,8 +78,7 @@ std::string InputOp::getLayoutRule() {
   }
 }
 
-//===- Parameters
-//--------------------------------------------------------------------------------===//
+//===- Parameters -----------------------------------------------------------------------------===//
 
 LogicalResult ParameterOp::verify() {
   if (getParameterName().empty())
@@ -103,8 +99,7 @@ LogicalResult ParameterOp::verify() {
 
 std::string ParameterOp::getLayoutRule() { return "->" + parameterFactors(getType()); }
 
-//===- Repeated layers
-//---------------------------------------------------------------------------===//
+//===- Repeated layers ------------------------------------------------------------------------===//
 
 void RepeatOp::print(OpAsmPrinter &p) {
   p << " " << getCount() << " as " << getPrefixAttr() << " (";
@@ -157,7 +152,7 @@ LogicalResult RepeatOp::verifyRegions() {
                  failed(check("yielded values", yield.getOperandTypes())));
 }
 
-//===- Lowering ----------------------------------------------------------------------===//
+//===- Lowering -------------------------------------------------------------------------------===//
 
 /// The declared input that holds an input of the model.
 static plan::InputKind getPlanKind(InputKind kind) {

@@ -1,5 +1,4 @@
-//===- NNDialect.cpp - Dialect nn: registration and shared assembly
-//-------------------------------===//
+//===- NNDialect.cpp - Dialect nn: registration and shared assembly ---------------------------===//
 
 #include "seqpar/Dialect/NN/NN.h"
 
@@ -11,8 +10,7 @@
 using namespace mlir;
 using namespace seqpar::nn;
 
-//===- Assembly shared by ops
-//--------------------------------------------------------------------===//
+//===- Assembly shared by ops -----------------------------------------------------------------===//
 
 /// Prints the shortest digits that read back as the same number, in a form that the lexer takes for
 /// a float: 0.02, 1.0e-12.
@@ -127,8 +125,7 @@ static ParseResult parseSameTypes(OpAsmParser &p, Type &a, Type &b, Type &result
   return parseTypes(p, {&a, &b}, result);
 }
 
-//===- Generated code and registration
-//-----------------------------------------------------------===//
+//===- Generated code and registration --------------------------------------------------------===//
 
 #include "seqpar/Dialect/NN/NNDialect.cpp.inc"
 #include "seqpar/Dialect/NN/NNEnums.cpp.inc"

@@ -1,5 +1,4 @@
-//===- ReverseMode.cpp - Reverse-mode differentiation of a block
-//----------------------------------===//
+//===- ReverseMode.cpp - Reverse-mode differentiation of a block ------------------------------===//
 
 #include "seqpar/Dialect/NN/ReverseMode.h"
 

@@ -1,5 +1,4 @@
-//===- SelectToken.cpp - One position of each sample
-//----------------------------------------------===//
+//===- SelectToken.cpp - One position of each sample ------------------------------------------===//
 
 #include "seqpar/Dialect/NN/NN.h"
 

@@ -1,5 +1,4 @@
-//===- Step.cpp - The training step: accumulation and update
-//--------------------------------------===//
+//===- Step.cpp - The training step: accumulation and update ----------------------------------===//
 
 #include "seqpar/Dialect/NN/NN.h"
 

@@ -1,5 +1,4 @@
-//===- NN.h - Dialect nn: a model and its training step
-//------------------------------------===//
+//===- NN.h - Dialect nn: a model and its training step ---------------------------------------===//
 
 #ifndef SEQPAR_DIALECT_NN_NN_H
 #define SEQPAR_DIALECT_NN_NN_H

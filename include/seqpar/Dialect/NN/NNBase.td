@@ -1,4 +1,4 @@
-//===- NNBase.td - Dialect nn: dialect, enumerations, types, op classes ---------------------------===//
+//===- NNBase.td - Dialect nn: dialect, enumerations, types, op classes -----------------------===//
 
 #ifndef SEQPAR_DIALECT_NN_NNBASE_TD
 #define SEQPAR_DIALECT_NN_NNBASE_TD
@@ -29,7 +29,7 @@ def NN_Dialect : Dialect {
   }];
 }
 
-//===- Enumerations ------------------------------------------------------------------------------===//
+//===- Enumerations ---------------------------------------------------------------------------===//
 
 def NN_InputKind : I32EnumAttr<"InputKind", "what the feed provides", [
   I32EnumAttrCase<"Tokens", 0, "tokens">, I32EnumAttrCase<"Types", 1, "types">,
@@ -53,7 +53,7 @@ def NN_MetricKind : I32EnumAttr<"MetricKind", "a part of the loss", [
   I32EnumAttrCase<"Mlm", 0, "mlm">, I32EnumAttrCase<"Sop", 1, "sop">
 ]> { let cppNamespace = "::seqpar::nn"; }
 
-//===- Types -------------------------------------------------------------------------------------===//
+//===- Types ----------------------------------------------------------------------------------===//
 
 def NN_Float : RankedTensorOf<[F32]>;
 def NN_Int : RankedTensorOf<[I32]>;
@@ -64,7 +64,7 @@ def NN_PlainScalar : Type<CPred<"$_self == ::mlir::RankedTensorType::get({}, "
                                 "::mlir::Float32Type::get($_self.getContext()))">, "tensor<f32>">,
                      BuildableType<"::mlir::RankedTensorType::get({}, $_builder.getF32Type())">;
 
-//===- Op classes --------------------------------------------------------------------------------===//
+//===- Op classes -----------------------------------------------------------------------------===//
 
 class NN_Op<string mnemonic, list<Trait> traits = []> : Op<NN_Dialect, mnemonic, traits>;
 

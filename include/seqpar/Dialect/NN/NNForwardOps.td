@@ -1,4 +1,4 @@
-//===- NNForwardOps.td - Dialect nn: what a model computes ----------------------------------------===//
+//===- NNForwardOps.td - Dialect nn: what a model computes ------------------------------------===//
 
 #ifndef SEQPAR_DIALECT_NN_NNFORWARDOPS_TD
 #define SEQPAR_DIALECT_NN_NNFORWARDOPS_TD

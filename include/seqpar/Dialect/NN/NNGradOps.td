@@ -1,4 +1,4 @@
-//===- NNGradOps.td - Dialect nn: the backward ----------------------------------------------------===//
+//===- NNGradOps.td - Dialect nn: the backward ------------------------------------------------===//
 
 #ifndef SEQPAR_DIALECT_NN_NNGRADOPS_TD
 #define SEQPAR_DIALECT_NN_NNGRADOPS_TD

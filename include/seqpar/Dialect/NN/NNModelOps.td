@@ -1,11 +1,11 @@
-//===- NNModelOps.td - Dialect nn: models, steps, parameters, inputs ------------------------------===//
+//===- NNModelOps.td - Dialect nn: models, steps, parameters, inputs --------------------------===//
 
 #ifndef SEQPAR_DIALECT_NN_NNMODELOPS_TD
 #define SEQPAR_DIALECT_NN_NNMODELOPS_TD
 
 include "seqpar/Dialect/NN/NNBase.td"
 
-//===- Models ------------------------------------------------------------------------------------===//
+//===- Models ---------------------------------------------------------------------------------===//
 
 def NN_ModelOp : NN_Op<"model", [Symbol, IsolatedFromAbove, SingleBlock, NoRegionArguments]> {
   let summary = "a model: parameters, inputs, ops, and the loss at its end";
@@ -105,7 +105,7 @@ def NN_YieldOp : NN_Op<"yield", [Pure, Terminator, ParentOneOf<["RepeatOp", "Mas
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
 }
 
-//===- Steps -------------------------------------------------------------------------------------===//
+//===- Steps ----------------------------------------------------------------------------------===//
 
 def NN_StepOp : NN_Op<"step", [Symbol, IsolatedFromAbove, SingleBlock, NoTerminator, NoRegionArguments]> {
   let summary = "a training step";

@@ -1,9 +1,9 @@
-//===- NNOps.td - Dialect nn: the ops -------------------------------------------------------------===//
+//===- NNOps.td - Dialect nn: the ops ---------------------------------------------------------===//
 //
 // NNModelOps.td: models, steps, parameters and inputs. NNForwardOps.td: what a model computes.
 // NNGradOps.td: the backward.
 //
-//===----------------------------------------------------------------------------------------------===//
+//===------------------------------------------------------------------------------------------===//
 
 #ifndef SEQPAR_DIALECT_NN_NNOPS_TD
 #define SEQPAR_DIALECT_NN_NNOPS_TD

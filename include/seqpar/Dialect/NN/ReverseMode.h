@@ -1,5 +1,4 @@
-//===- ReverseMode.h - Reverse-mode differentiation of a block
-//------------------------------------===//
+//===- ReverseMode.h - Reverse-mode differentiation of a block --------------------------------===//
 
 #ifndef SEQPAR_DIALECT_NN_REVERSEMODE_H
 #define SEQPAR_DIALECT_NN_REVERSEMODE_H
