@@ -106,12 +106,17 @@ int main(int argc, char **argv) {
   std::string target, only, program;
   CLI::App app("Measures the CPU device's operations against the machine's limits.");
   app.add_option("--threads", threads, "threads of the device")->check(CLI::Range(1, 1024));
-  app.add_option("--target", target, "x86-64-v4 or x86-64-v3; default: the best of the host");
+  app.add_option("--target", target, "x86-64-v4 or x86-64-v3; default: the best of the host")
+      ->check(CLI::IsMember({"x86-64-v4", "x86-64-v3"}));
   app.add_option("--only", only, "gemm, attention or none; default: both")
       ->check(CLI::IsMember({"gemm", "attention", "none"}));
   app.add_option("--program", program, "also run the row kernels of this program file")
       ->check(CLI::ExistingFile);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
   bench::useClockFor(threads);
   try {
     std::unique_ptr<Device> device = createCpuDevice(threads, target);
