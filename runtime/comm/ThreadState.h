@@ -29,9 +29,18 @@ struct Message {
   int owner() const { return isSend ? source : destination; }
 };
 
-/// What one rank has asked for. Messages keep their addresses; their number grows to the largest
-/// ever pending.
+/// What one rank has asked for. Messages keep their addresses. There is room for more than a ring
+/// ever has pending; past that their number grows.
 struct RankState {
+  static constexpr uint32_t kRoom = 64;
+
+  RankState() : messages(kRoom) {
+    freeMessages.reserve(kRoom);
+    for (uint32_t request = kRoom; request-- > 0;)
+      freeMessages.push_back(request);
+    mailbox.reserve(4 * kRoom);
+  }
+
   std::deque<Message> messages;
   std::vector<uint32_t> freeMessages;
   std::condition_variable wake;

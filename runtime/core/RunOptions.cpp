@@ -74,9 +74,8 @@ void addTraining(CLI::App &app, RunOptions &o) {
       ->check(inRange(1, 2147483647))
       ->capture_default_str();
   group.add("--lr", o.lr, "peak learning rate")->check(inRange(0, kAny))->capture_default_str();
-  group.add("--min-lr", o.minLr, "learning rate after the decay")
-      ->check(inRange(0, kAny))
-      ->capture_default_str();
+  group.add("--min-lr", o.minLr, "learning rate after the decay (default: a hundredth of --lr)")
+      ->check(inRange(0, kAny));
   group
       .add("--warmup", o.warmup,
            "steps over which the rate grows from 0 (default: a tenth of --steps, at most 1000)")
@@ -108,6 +107,9 @@ void addData(CLI::App &app, RunOptions &o) {
   group.add("--short-seq-prob", o.shortSeqProb, "share of shorter samples")
       ->check(inRange(0, 1))
       ->capture_default_str();
+  app.add_flag("--no-binary-head", o.noBinaryHead,
+               "samples without sentence order, for a model without that head")
+      ->group(group.name);
   group.add("--cache-dir", o.cacheDir, "folder for the sample maps of Megatron data");
   group.add("--batch-from", o.batchFrom, "safetensors file with the global batch of every step")
       ->check(existingFile());

@@ -37,7 +37,7 @@ int availableCores() {
 Schedule scheduleOf(const RunOptions &options) {
   Schedule schedule;
   schedule.peak = options.lr;
-  schedule.minimum = options.minLr;
+  schedule.minimum = options.minLr >= 0 ? options.minLr : options.lr / 100;
   schedule.warmup =
       options.warmup >= 0 ? options.warmup : std::min<int64_t>(options.steps / 10, 1000);
   schedule.decay = options.decay >= 0 ? options.decay : std::max<int64_t>(options.steps, 1);
@@ -67,8 +67,8 @@ private:
   void steps(int rank);
   void loadBatch(Feed &feed, int64_t step, int64_t firstSample, GlobalBatch &batch, int rank);
   std::optional<Evaluation> evaluate(int rank, const StepInputs &inputs);
-  void report(Rank &self, const StepInputs &inputs, uint64_t begin,
-              const std::optional<Evaluation> &evaluation);
+  StepRecord recordOf(const Executor &executor, int64_t step, uint64_t begin) const;
+  static void checkFinite(const StepRecord &record);
   void saveAfterStep(int rank, int64_t step);
   void saveAtEnd();
   std::vector<Executor *> stageExecutors() const;
@@ -184,12 +184,18 @@ void Run::steps(int rank) {
                       .weightDecay = static_cast<float>(options.weightDecay)};
     self.executor->step(inputs, batch);
 
+    StepRecord record = recordOf(*self.executor, step, begin);
+    if (rank == reporter)
+      checkFinite(record);
     saveAfterStep(rank, step);
     std::optional<Evaluation> evaluation;
     if (evaluatesAfter(step))
       evaluation = evaluate(rank, inputs);
-    if (rank == reporter)
-      report(self, inputs, begin, evaluation);
+    if (rank == reporter) {
+      output->step(record, evaluation);
+      if (onStep)
+        onStep(record);
+    }
   }
 }
 
@@ -220,26 +226,25 @@ std::optional<Evaluation> Run::evaluate(int rank, const StepInputs &inputs) {
   return mean;
 }
 
-void Run::report(Rank &self, const StepInputs &inputs, uint64_t begin,
-                 const std::optional<Evaluation> &evaluation) {
-  const Executor &executor = *self.executor;
+StepRecord Run::recordOf(const Executor &executor, int64_t step, uint64_t begin) const {
   StepRecord record;
-  record.step = inputs.step + 1;
+  record.step = step + 1;
   record.mlmLoss = executor.metric(MetricKind::MlmLoss);
   record.sopLoss = executor.metric(MetricKind::SopLoss);
   record.loss = record.mlmLoss + record.sopLoss;
   record.gradNorm = executor.metric(MetricKind::GradientNorm);
-  record.lr = schedule.rate(inputs.step);
+  record.lr = schedule.rate(step);
   record.samples = globalBatch;
   record.tokens = globalBatch * limits.length;
   record.stepMs = static_cast<double>(Profiler::now() - begin) / 1e6;
+  return record;
+}
+
+void Run::checkFinite(const StepRecord &record) {
   if (!std::isfinite(record.loss) || !std::isfinite(record.gradNorm))
     fail("step {}: the loss is {} (mlm {}, sop {}) and the gradient norm {}: the training has "
          "diverged; try a smaller --lr or a longer --warmup",
          record.step, record.loss, record.mlmLoss, record.sopLoss, record.gradNorm);
-  output->step(record, evaluation);
-  if (onStep)
-    onStep(record);
 }
 
 std::vector<Executor *> Run::stageExecutors() const {
@@ -300,6 +305,8 @@ void checkOutputs(const RunOptions &options) {
 void train(const ProgramFile &file, const RunOptions &options, const DeviceFactory &devices,
            const std::function<void(const StepRecord &)> &onStep) {
   checkRunOptions(options);
+  if (options.noBinaryHead && file.program().has_sop())
+    throw UsageError("--no-binary-head: the model has a sentence-order head");
   checkOutputs(options);
   if (!options.memoryReport.empty())
     writeMemoryReport(options.memoryReport, file);

@@ -7,4 +7,10 @@ set(RUNTIME_TOY ProgramBuilder.cpp TestDevice.cpp ToyModel.cpp)
 seqpar_add_unit_test(rt_program_file_test
   SOURCES ProgramFileTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_executor_test
-  SOURCES ExecutorTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+  SOURCES ExecutorTest.cpp ExecutorInputsTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+seqpar_add_unit_test(rt_executor_allocation_test
+  SOURCES ExecutorAllocationTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+seqpar_add_unit_test(rt_safetensors_test SOURCES SafetensorsTest.cpp LIBS seqpar_rt_checkpoint)
+seqpar_add_unit_test(rt_feed_test SOURCES FeedTest.cpp LIBS seqpar_rt_core)
+seqpar_add_unit_test(rt_trainer_test
+  SOURCES TrainerTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)

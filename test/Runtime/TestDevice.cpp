@@ -91,8 +91,7 @@ struct Block {
 } // namespace
 
 void TestDevice::attentionForward(const AttentionForwardArgs &args) {
-  attentions.push_back(
-      {false, args.shape.maskOffset, args.initialize, args.finish, false, args.dropout});
+  keep({false, args.shape.maskOffset, args.initialize, args.finish, false, args.dropout});
   Block block{args.shape, args.q, args.k, args.mask};
   block.eachQuery([&](int64_t b, int64_t h, int64_t i, int64_t at) {
     float *out = args.out + block.query(b, h, i);
@@ -121,8 +120,7 @@ void TestDevice::attentionForward(const AttentionForwardArgs &args) {
 }
 
 void TestDevice::attentionBackward(const AttentionBackwardArgs &args) {
-  attentions.push_back(
-      {true, args.shape.maskOffset, args.initialize, false, args.accumulateKV, args.dropout});
+  keep({true, args.shape.maskOffset, args.initialize, false, args.accumulateKV, args.dropout});
   const AttentionShape &shape = args.shape;
   Block block{shape, args.q, args.k, args.mask};
   if (!args.accumulateKV) {

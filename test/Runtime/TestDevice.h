@@ -21,7 +21,9 @@ using TestKernels = std::map<std::string, TestKernel>;
 /// call.
 class TestDevice final : public Device {
 public:
-  explicit TestDevice(TestKernels kernels) : kernels(std::move(kernels)) {}
+  explicit TestDevice(TestKernels kernels) : kernels(std::move(kernels)) {
+    attentions.reserve(256);
+  }
 
   std::string name() const override { return "test"; }
   void loadKernels(const program::Program &program) override;
@@ -45,6 +47,10 @@ public:
   std::vector<Attention> attentions;
 
 private:
+  void keep(const Attention &attention) {
+    if (attentions.size() < attentions.capacity())
+      attentions.push_back(attention);
+  }
   struct Loaded {
     TestKernel run;
     std::vector<std::pair<size_t, int64_t>> sums; ///< operand, columns

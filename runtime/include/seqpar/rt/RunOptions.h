@@ -21,7 +21,8 @@ struct RunOptions {
   uint32_t seed = 1234;
 
   // Optimiser and schedule.
-  double lr = 1e-3, minLr = 1e-5;
+  double lr = 1e-3;
+  double minLr = -1;   ///< after the decay; -1: a hundredth of lr
   int64_t warmup = -1; ///< steps; -1: a tenth of the steps, at most 1000
   int64_t decay = -1;  ///< step at which the rate reaches minLr; -1: the last
   std::string decayStyle = "linear";
@@ -32,6 +33,7 @@ struct RunOptions {
   std::string batchFrom, data, vocab, cacheDir;
   std::string splits = "949,50,1";
   double maskProb = 0.15, shortSeqProb = 0.1;
+  bool noBinaryHead = false; ///< samples without sentence order, for a model without that head
   int64_t evalInterval = 0, evalIters = 10;
 
   // Files.
