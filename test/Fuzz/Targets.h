@@ -21,6 +21,10 @@ void fuzzVocab(const uint8_t *data, size_t size);
 void fuzzText(const uint8_t *data, size_t size);
 /// A sample map's cache file.
 void fuzzMap(const uint8_t *data, size_t size);
+/// A program file.
+void fuzzProgram(const uint8_t *data, size_t size);
+/// A safetensors file.
+void fuzzSafetensors(const uint8_t *data, size_t size);
 
 struct FuzzTarget {
   const char *name; ///< also the folder of its inputs in test/Fuzz/corpus
@@ -31,6 +35,8 @@ inline constexpr FuzzTarget fuzzTargets[] = {{"idx", fuzzIdx},
                                              {"json", fuzzJson},
                                              {"vocab", fuzzVocab},
                                              {"text", fuzzText},
-                                             {"map", fuzzMap}};
+                                             {"map", fuzzMap},
+                                             {"program", fuzzProgram},
+                                             {"safetensors", fuzzSafetensors}};
 
 } // namespace seqpar::test

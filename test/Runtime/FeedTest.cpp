@@ -1,5 +1,5 @@
 #include "seqpar/rt/Feed.h"
-#include "../../runtime/core/Initialize.h"
+#include "Initialize.h"
 #include "seqpar/rt/Error.h"
 #include "seqpar/rt/Safetensors.h"
 #include "seqpar/rt/Schedule.h"

@@ -14,3 +14,9 @@ seqpar_add_unit_test(rt_safetensors_test SOURCES SafetensorsTest.cpp LIBS seqpar
 seqpar_add_unit_test(rt_feed_test SOURCES FeedTest.cpp LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_trainer_test
   SOURCES TrainerTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+seqpar_add_unit_test(rt_options_test
+  SOURCES OptionsTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+# They test parts that are no interface of the library.
+foreach(test rt_feed_test rt_options_test)
+  target_include_directories(${test} PRIVATE ${PROJECT_SOURCE_DIR}/runtime/core)
+endforeach()
