@@ -13,6 +13,9 @@ namespace seqpar::rt::data {
 
 namespace {
 
+/// A read maps up to 64 KiB around it, so this bounds what mapped files add to the resident size.
+constexpr int samplesBetweenReleases = 128;
+
 constexpr std::array<Split, 3> allSplits = {Split::train, Split::valid, Split::test};
 
 /// One data set with its three maps; a map is absent where its split has no documents.
@@ -200,6 +203,10 @@ void PretrainingData::sample(Split split, int64_t index, Sample &out) const {
          splitName(split), index, member.data.prefix(), entry.sample, member.maps[s]->rows(),
          wanted(split));
   static thread_local SampleBuilder builder;
+  static thread_local int built = 0;
+  if (++built % samplesBetweenReleases == 0)
+    for (const auto &each : impl->members)
+      each->data.release();
   builder.build(impl->options, impl->vocabulary, member.data, member.maps[s]->row(entry.sample),
                 entry.sample, out);
 }

@@ -17,6 +17,9 @@ namespace {
 /// Documents with a sentence of more tokens are left out, unless it is their only one.
 constexpr int32_t longSentence = 512;
 
+/// Bounds what a pass over the index adds to the resident size.
+constexpr int64_t documentsBetweenReleases = 1 << 16;
+
 /// Target lengths, drawn one per sample and one more at the end of each document.
 class TargetLengths {
 public:
@@ -64,6 +67,8 @@ void walk(const IndexedDataset &data, const SampleMapOptions &options, Row row) 
     before = rows;
     for (int64_t d = options.documentBegin; d < options.documentEnd; ++d) {
       int64_t begin = index.firstSentence(d), end = index.firstSentence(d + 1);
+      if (d % documentsBetweenReleases == 0)
+        data.release();
       if (!qualifies(index, begin, end, options.minSentences))
         continue;
       int64_t first = begin, tokens = 0;
@@ -82,7 +87,7 @@ void walk(const IndexedDataset &data, const SampleMapOptions &options, Row row) 
       }
     }
   }
-  data.releaseIndex();
+  data.release();
 }
 
 template <typename T> void shuffleRows(std::vector<T> &values, int seed) {
@@ -228,6 +233,7 @@ SampleMap SampleMap::load(const std::string &path, const IndexedDataset &data,
     fail("{}: this sample map of {} rows was made from other data, splits or options, which would "
          "give {} rows{}; delete it, or choose another cache folder",
          path, found.rows, expected.rows, found.rows == expected.rows ? " of another content" : "");
+  map.file.release(0, map.file.bytes().size());
   return map;
 }
 

@@ -88,8 +88,12 @@ public:
   /// Copies the tokens of sentence `sentence` to `out` (index().size(sentence) entries) from token
   /// `skip` on, at most out.size() of them. Throws Error if an id is not in [0, limit).
   void read(int64_t sentence, int64_t skip, std::span<int32_t> out, int64_t limit) const;
-  /// Drops the index's pages from the resident set, e.g. after a pass over all sizes.
-  void releaseIndex() const { idx.release(0, idx.bytes().size()); }
+  /// Takes both files out of the resident set (not out of the system's cache); they come back where
+  /// they are read.
+  void release() const {
+    idx.release(0, idx.bytes().size());
+    bin.release(0, bin.bytes().size());
+  }
 
 private:
   std::string name;
