@@ -45,20 +45,27 @@ Executor::~Executor() = default;
 
 // The all-reduces of the update that sum a loss: evaluate() runs them alone.
 void Executor::findLossReductions() {
-  for (const Instruction *instruction : *theStage.update()) {
-    const AllReduce *op = instruction->operation_as_AllReduce();
-    if (!op)
+  auto isLoss = [](const Metric &metric) { return metric.kind() != MetricKind::GradientNorm; };
+  for (const Metric *metric : *theStage.metrics()) {
+    if (!isLoss(*metric))
       continue;
-    const Buffer &reduced = *theStage.buffers()->Get(op->buffer()->buffer());
-    uint64_t end = reduced.offset() + op->elements() * bytesOf(op->type());
-    for (const Metric *metric : *theStage.metrics()) {
-      const Buffer &loss = *theStage.buffers()->Get(metric->buffer());
-      if (metric->kind() != MetricKind::GradientNorm && reduced.segment() == loss.segment() &&
-          loss.offset() >= reduced.offset() && loss.offset() < end) {
+    const Buffer &loss = *theStage.buffers()->Get(metric->buffer());
+    int summed = 0;
+    for (const Instruction *instruction : *theStage.update()) {
+      const AllReduce *op = instruction->operation_as_AllReduce();
+      if (!op)
+        continue;
+      const Buffer &reduced = *theStage.buffers()->Get(op->buffer()->buffer());
+      uint64_t end = reduced.offset() + op->elements() * bytesOf(op->type());
+      if (reduced.segment() != loss.segment() || loss.offset() < reduced.offset() ||
+          loss.offset() >= end)
+        continue;
+      summed |= op->axes();
+      if (std::find(lossReductions.begin(), lossReductions.end(), instruction) ==
+          lossReductions.end())
         lossReductions.push_back(instruction);
-        break;
-      }
     }
+    lossesAreSummed &= communicator.grid().groupSize((kAxisDp | kAxisSp) & ~summed) == 1;
   }
 }
 
@@ -150,6 +157,8 @@ void Executor::step(const StepInputs &inputs, const GlobalBatch &batch) {
 }
 
 void Executor::evaluate(const StepInputs &inputs, const GlobalBatch &batch) {
+  if (!lossesAreSummed)
+    fail("the program's update has no all-reduce of the losses alone, so it cannot evaluate");
   runMicroBatches(inputs, batch);
   Scope scope;
   for (const Instruction *reduction : lossReductions)

@@ -5,7 +5,7 @@ seqpar_add_unit_test(rt_communicator_thread_test
 
 set(RUNTIME_TOY ProgramBuilder.cpp TestDevice.cpp ToyModel.cpp)
 seqpar_add_unit_test(rt_program_file_test
-  SOURCES ProgramFileTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+  SOURCES ProgramFileTest.cpp ProgramBoundsTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_executor_test
   SOURCES ExecutorTest.cpp ExecutorInputsTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_executor_allocation_test
