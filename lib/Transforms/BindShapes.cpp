@@ -114,12 +114,19 @@ private:
 
   LogicalResult checkStatic(ModelOp model) {
     WalkResult result = model.walk([](Operation *op) {
-      for (Type type : op->getResultTypes())
-        if (!cast<ShapedType>(type).hasStaticShape()) {
+      for (Type type : op->getResultTypes()) {
+        auto shaped = cast<ShapedType>(type);
+        if (shaped.hasStaticShape() && hasSaneSize(shaped))
+          continue;
+        if (shaped.hasStaticShape())
+          op->emitOpError() << "has a result of type " << type
+                            << ", but a tensor may have 1 to 2^40 elements: use a smaller batch or "
+                               "sequence length";
+        else
           op->emitOpError() << "has a result of type " << type
                             << ", in which only the first two dimensions may be '?'";
-          return WalkResult::interrupt();
-        }
+        return WalkResult::interrupt();
+      }
       return WalkResult::advance();
     });
     return failure(result.wasInterrupted());

@@ -78,6 +78,16 @@ std::string InputOp::getLayoutRule() {
   }
 }
 
+bool seqpar::nn::hasSaneSize(ShapedType type) {
+  int64_t elements = 1;
+  for (int64_t extent : type.getShape()) {
+    if (extent < 1 || extent > maxElements / elements)
+      return false;
+    elements *= extent;
+  }
+  return true;
+}
+
 //===- Parameters -----------------------------------------------------------------------------===//
 
 LogicalResult ParameterOp::verify() {
@@ -85,6 +95,10 @@ LogicalResult ParameterOp::verify() {
     return emitOpError("has an empty name");
   if (!cast<RankedTensorType>(getType()).hasStaticShape())
     return emitOpError() << "'" << getParameterName() << "' must have a static shape, but is "
+                         << getType();
+  if (!hasSaneSize(cast<ShapedType>(getType())))
+    return emitOpError() << "'" << getParameterName()
+                         << "' must have at least 1 and at most 2^40 elements, but is "
                          << getType();
   bool isNormal = getInitializer() == InitializerKind::Normal;
   if (isNormal != getDeviation().has_value())

@@ -63,6 +63,16 @@ nn.model @same_name {
 
 // -----
 
+// expected-error @below {{'p' must have at least 1 and at most 2^40 elements, but is 'tensor<4294967296x4294967296xf32>'}}
+%p = nn.parameter "p" zeros : tensor<4294967296x4294967296xf32>
+
+// -----
+
+// expected-error @below {{'p' must have at least 1 and at most 2^40 elements, but is 'tensor<4x0xf32>'}}
+%p = nn.parameter "p" zeros : tensor<4x0xf32>
+
+// -----
+
 // expected-error @below {{has an empty name}}
 %p = nn.parameter "" zeros : tensor<4xf32>
 

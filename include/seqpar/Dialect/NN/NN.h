@@ -16,6 +16,17 @@
 #include "seqpar/Interfaces/LayoutOpInterface.h"
 #include "seqpar/Interfaces/PlanLowering.h"
 
+namespace seqpar::nn {
+
+/// Largest number of elements of a tensor: products of extents and sizes in bytes stay far from
+/// overflow.
+constexpr int64_t maxElements = int64_t(1) << 40;
+
+/// Whether a static shape has at least one and at most maxElements elements.
+bool hasSaneSize(mlir::ShapedType type);
+
+} // namespace seqpar::nn
+
 #include "seqpar/Dialect/NN/NNDialect.h.inc"
 #include "seqpar/Dialect/NN/NNEnums.h.inc"
 
