@@ -124,7 +124,7 @@ unsigned RowPhases::distribute() {
       int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
       bool keep = first < last && expensive.contains(result) && scratch + bytes <= kMaxScratchBytes;
       if (keep) {
-        slots.push_back({result, first, last, -1});
+        slots.push_back({result, first, last});
         scratch += bytes;
       }
       for (unsigned phase = first; phase <= (keep ? first : last); ++phase)
@@ -146,19 +146,27 @@ unsigned RowPhases::distribute() {
   return lastInputPhase;
 }
 
-/// A kept value may wait in the row of an output: from when no input is read any more (the output
-/// may share an input's buffer) to when the output itself is written.
+/// A kept value may be an output itself, or wait in the row of an output: from when no input is read
+/// any more (the output may share an input's buffer) to when the output itself is written.
 void RowPhases::assignOutputSlots(unsigned lastInputPhase) {
   SmallVector<bool> taken(op.getNumOutputs(), false);
-  for (Slot &slot : slots)
-    for (unsigned output = 0; output < op.getNumOutputs() && slot.output < 0; ++output) {
-      if (taken[output] || getAccess(op, output) != plan::AccessKind::Row ||
-          getYielded(op, output).getType() != slot.value.getType() ||
-          slot.firstPhase < lastInputPhase || slot.lastPhase > storePhase[output])
-        continue;
-      slot.output = output;
-      taken[output] = true;
-    }
+  auto assign = [&](Slot &slot, function_ref<bool(unsigned)> fits) {
+    for (unsigned output = 0; output < op.getNumOutputs() && slot.output < 0; ++output)
+      if (!taken[output] && getAccess(op, output) == plan::AccessKind::Row && fits(output)) {
+        slot.output = output;
+        taken[output] = true;
+      }
+  };
+  for (Slot &slot : slots) {
+    assign(slot, [&](unsigned output) {
+      slot.isOutput = getYielded(op, output) == slot.value && storePhase[output] == slot.firstPhase;
+      return slot.isOutput;
+    });
+    assign(slot, [&](unsigned output) {
+      return getYielded(op, output).getType() == slot.value.getType() &&
+             slot.firstPhase >= lastInputPhase && slot.lastPhase <= storePhase[output];
+    });
+  }
 }
 
 const RowPhases::Slot *RowPhases::getSlot(Value value) const {

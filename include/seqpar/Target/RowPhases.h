@@ -31,6 +31,7 @@ public:
     mlir::Value value;
     unsigned firstPhase = 0, lastPhase = 0; ///< written in the first, read in all later ones
     int output = -1;                        ///< the output whose row it is; -1: scratch memory
+    bool isOutput = false;                  ///< the output is this value, written in `firstPhase`
   };
 
   explicit RowPhases(plan::RowsOp rows);

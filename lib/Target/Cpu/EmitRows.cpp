@@ -212,7 +212,7 @@ void RowEmitter::emitColumns(unsigned number, Value column, int64_t width,
     accumulators[i] =
         combine(reduce.getKind(), accumulators[i], getOperand(reduce.getInput(), vectors));
   for (const RowPhases::Slot &slot : phases.getSlots())
-    if (slot.firstPhase == number)
+    if (slot.firstPhase == number && !slot.isOutput)
       store(vectors.values[slot.value],
             makePointer(cast<RankedTensorType>(slot.value.getType()).getElementType(),
                         getSlotPointer(slot), column));

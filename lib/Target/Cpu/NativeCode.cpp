@@ -151,8 +151,9 @@ bool cpu::linkObjects(ArrayRef<SmallVector<char, 0>> objects, StringRef linker,
       image.assign((*result)->getBuffer().bytes_begin(), (*result)->getBuffer().bytes_end());
     } else if (error.empty()) {
       auto text = MemoryBuffer::getFile(messages);
+      StringRef line = text ? (*text)->getBuffer().split('\n').first : StringRef();
       error = program + " failed with status " + std::to_string(status) +
-              (text ? ": " + (*text)->getBuffer().split('\n').first.str() : "");
+              (line.empty() ? "" : ": " + line.str());
     }
   } else {
     error = "cannot write the row kernels' objects to " + base;

@@ -51,9 +51,10 @@ private:
 
 class CpuKernels : public testing::Test {
 protected:
-  /// Compiles for both targets and compares on those that this processor runs, of which there must
-  /// be one.
-  void check(RowKernelCase &kernel, double tolerance = 1e-5) {
+  using Use = llvm::function_ref<void(Function function)>;
+
+  /// Compiles for both targets and hands over what this processor runs, at least one function.
+  void compile(RowKernelCase &kernel, Use use) {
     FailureOr<KernelTable> table = collectKernels(*kernel.module);
     ASSERT_TRUE(succeeded(table));
     ASSERT_EQ(table->kernels.size(), 1u);
@@ -68,15 +69,46 @@ protected:
       Image image(object);
       Function function = image.find(table->kernels[0].symbol);
       ASSERT_NE(function, nullptr);
-      kernel.check(
-          [&](void *const *operands, int64_t rows) {
-            function(operands, 0, rows / 2);
-            function(operands, rows / 2, rows);
-          },
-          tolerance);
+      use(function);
       ++ran;
     }
     EXPECT_GT(ran, 0u);
+  }
+
+  void check(RowKernelCase &kernel, double tolerance = 1e-5) {
+    compile(kernel, [&](Function function) {
+      auto run = [&](void *const *operands, int64_t rows) {
+        function(operands, 0, rows / 2);
+        function(operands, rows / 2, rows);
+      };
+      kernel.check(run, tolerance);
+    });
+  }
+
+  /// The largest relative error of a math function over floats of every exponent between `low` and
+  /// `high`, both signs. Results below the smallest normal number may be off by one unit.
+  double measureError(const std::string &function, double (*exact)(double), float low, float high,
+                      bool negative) {
+    constexpr int64_t kColumns = 4096, kRows = 64;
+    RowKernelCase kernel(context, "math.mlir", {kRows, kColumns, 7, function});
+    std::vector<float> x(kRows * kColumns), y(x.size());
+    double ratio = std::log(double(high) / low) / double(x.size() - 1);
+    for (size_t i = 0; i < x.size(); ++i)
+      x[i] =
+          std::min(high, float(low * std::exp(ratio * double(i)))) * (negative && i % 2 ? -1 : 1);
+    double worst = 0;
+    compile(kernel, [&](Function run) {
+      void *operands[] = {x.data(), y.data()};
+      run(operands, 0, kRows);
+      for (size_t i = 0; i < x.size(); ++i) {
+        double want = exact(x[i]), slack = 1.5 * std::numeric_limits<float>::denorm_min();
+        double error = std::max(0.0, std::fabs(y[i] - want) - slack) / std::fabs(want);
+        if (want == 0 || float(want) == y[i]) // both infinite, or equal
+          error = y[i] == float(want) ? 0 : 1;
+        worst = std::max(worst, std::isnan(error) ? 1 : error);
+      }
+    });
+    return worst;
   }
 
   MLIRContext context;
@@ -86,16 +118,17 @@ class CpuKernelColumns : public CpuKernels, public testing::WithParamInterface<i
 
 INSTANTIATE_TEST_SUITE_P(Columns, CpuKernelColumns, testing::Values(1, 7, 16, 33, 768));
 
-TEST_P(CpuKernelColumns, layerNorm) {
-  if (GetParam() == 1) // the variance of one element is 0
-    return;
+// Not one column: its variance is 0.
+class CpuKernelManyColumns : public CpuKernels, public testing::WithParamInterface<int64_t> {};
+
+INSTANTIATE_TEST_SUITE_P(Columns, CpuKernelManyColumns, testing::Values(7, 16, 33, 100, 768));
+
+TEST_P(CpuKernelManyColumns, layerNorm) {
   RowKernelCase kernel(context, "layer-norm.mlir", {5, GetParam()});
   check(kernel);
 }
 
-TEST_P(CpuKernelColumns, layerNormInPlace) {
-  if (GetParam() == 1)
-    return;
+TEST_P(CpuKernelManyColumns, layerNormInPlace) {
   for (unsigned input : {0, 1}) {
     RowKernelCase kernel(context, "layer-norm.mlir", {5, GetParam()});
     kernel.shareMemory(0, input);
@@ -159,6 +192,22 @@ TEST_P(CpuKernelColumns, adamw) {
   check(kernel);
 }
 
+TEST_P(CpuKernelColumns, biasResidual) {
+  RowKernelCase kernel(context, "bias-residual.mlir", {5, GetParam()});
+  check(kernel, 1e-6);
+  kernel.shareMemory(0, 2);
+  check(kernel, 1e-6);
+}
+
+TEST_P(CpuKernelColumns, integers) {
+  RowKernelCase kernel(context, "integers.mlir", {9, GetParam()});
+  for (int64_t &sample : kernel.operands[1].i)
+    sample = sample * 1234567 % 0x7fffffff;
+  check(kernel);
+  kernel.shareMemory(0, 0);
+  check(kernel);
+}
+
 TEST_P(CpuKernelColumns, sumOfSquares) {
   RowKernelCase kernel(context, "sum-of-squares.mlir", {25, GetParam()});
   check(kernel, 1e-6);
@@ -175,6 +224,115 @@ TEST_F(CpuKernels, crossEntropyOfFewClasses) {
     for (int64_t j = 0; j < 17; ++j)
       kernel.operands[0].f[row * 17 + j] *= row * 20; // exponents far below the smallest number
   check(kernel);
+}
+
+TEST_F(CpuKernels, scalars) {
+  for (float limit : {0.0f, 0.5f, 100.0f}) {
+    RowKernelCase kernel(context, "scalars.mlir", {});
+    kernel.operands[0].f = {7.5};
+    kernel.operands[1].f = {limit};
+    check(kernel, 1e-6);
+  }
+}
+
+TEST_F(CpuKernels, functionsAreAccurate) {
+  EXPECT_LT(measureError("math.exp", std::exp, 1e-40f, 110, true), 3e-7);
+  EXPECT_LT(measureError("math.log", std::log, 1e-44f, 3e38f, false), 3e-7);
+  EXPECT_LT(measureError("math.tanh", std::tanh, 1e-37f, 3e38f, true), 4e-7);
+  EXPECT_LT(measureError("math.erf", std::erf, 1e-37f, 3e38f, true), 4e-7);
+  auto rsqrt = [](double x) { return 1 / std::sqrt(x); };
+  EXPECT_LT(measureError("math.rsqrt", rsqrt, 1e-44f, 3e38f, false), 2e-7);
+}
+
+TEST_F(CpuKernels, functionsOfSpecialNumbers) {
+  float infinity = std::numeric_limits<float>::infinity(), nan = std::nanf("");
+  struct Case {
+    const char *function;
+    float (*exact)(float);
+  };
+  for (Case c : {Case{"math.exp", std::exp}, Case{"math.log", std::log},
+                 Case{"math.tanh", std::tanh}, Case{"math.erf", std::erf}}) {
+    RowKernelCase kernel(context, "math.mlir", {1, 8, 7, c.function});
+    std::vector<float> x = {0, -0.0f, infinity, -infinity, nan, 1, -1, 1e-45f}, y(8);
+    compile(kernel, [&](Function run) {
+      void *operands[] = {x.data(), y.data()};
+      run(operands, 0, 1);
+      for (size_t i = 0; i < x.size(); ++i) {
+        float want = c.exact(x[i]);
+        if (std::isnan(want))
+          EXPECT_TRUE(std::isnan(y[i])) << c.function << '(' << x[i] << ") = " << y[i];
+        else
+          EXPECT_FLOAT_EQ(y[i], want) << c.function << '(' << x[i] << ')';
+      }
+    });
+  }
+}
+
+TEST_F(CpuKernels, equalBodiesShareAKernel) {
+  RowKernelCase one(context, "bias-residual.mlir", {5, 64});
+  Operation *copy = one.rows->clone();
+  copy->setAttr("rows", Builder(&context).getI64IntegerAttr(5));
+  one.module->push_back(copy);
+  RowKernelCase other(context, "bias-gelu-erf.mlir", {5, 64});
+  for (Operation &op : llvm::make_early_inc_range(*other.module->getBody()))
+    op.moveBefore(one.module->getBody(), one.module->getBody()->end());
+  FailureOr<KernelTable> table = collectKernels(*one.module);
+  ASSERT_TRUE(succeeded(table));
+  ASSERT_EQ(table->kernels.size(), 2u);
+  EXPECT_EQ(table->kernels[0].symbol, "rows_bias_residual_0");
+  EXPECT_EQ(table->kernels[1].symbol, "rows_bias_gelu_erf_1");
+  EXPECT_EQ(table->indexOf[one.rows], 0);
+  EXPECT_EQ(table->indexOf[copy], 0);
+  EXPECT_EQ(table->indexOf[other.rows], 1);
+  const std::vector<KernelOperand> &operands = table->kernels[0].operands;
+  ASSERT_EQ(operands.size(), 4u);
+  EXPECT_EQ(operands[1].access, plan::AccessKind::Broadcast);
+  EXPECT_EQ(operands[1].columns, 64);
+  EXPECT_TRUE(operands[3].output && !operands[2].output);
+}
+
+TEST_F(CpuKernels, sameKernelsGiveTheSameBytes) {
+  std::vector<uint8_t> first;
+  for (int run = 0; run < 2; ++run) {
+    MLIRContext fresh;
+    RowKernelCase kernel(fresh, "cross-entropy.mlir", {5, 100});
+    FailureOr<KernelTable> table = collectKernels(*kernel.module);
+    ASSERT_TRUE(succeeded(table) && succeeded(cpu::emitCpu(*kernel.module, *table, {"x86-64-v3"})));
+    if (run == 0)
+      first = table->cpu[0].object;
+    EXPECT_EQ(table->cpu[0].object, first);
+  }
+}
+
+class CpuKernelErrors : public CpuKernels {
+protected:
+  std::string emit(StringRef target, const cpu::Options &options) {
+    RowKernelCase kernel(context, "bias-residual.mlir", {5, 64});
+    std::string message;
+    ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+      message = diagnostic.str();
+      return success();
+    });
+    FailureOr<KernelTable> table = collectKernels(*kernel.module);
+    EXPECT_TRUE(failed(cpu::emitCpu(*kernel.module, *table, {target}, options)));
+    EXPECT_TRUE(table->cpu.empty());
+    return message;
+  }
+};
+
+TEST_F(CpuKernelErrors, missingLinker) {
+  EXPECT_EQ(
+      emit("x86-64-v3", {"/nowhere/ld.lld"}),
+      "expected the linker lld at /nowhere/ld.lld, found nothing to run there; install lld 22");
+}
+
+TEST_F(CpuKernelErrors, failingLinker) {
+  EXPECT_EQ(emit("x86-64-v3", {"/bin/false"}), "/bin/false failed with status 1");
+}
+
+TEST_F(CpuKernelErrors, unknownTarget) {
+  EXPECT_EQ(emit("x86-64-v5", {}),
+            "expected a CPU target among x86-64-v4 and x86-64-v3, found x86-64-v5");
 }
 
 } // namespace

@@ -10,8 +10,8 @@
 
 using namespace mlir;
 using namespace seqpar;
-using seqpar::test::Elements;
 using plan::AccessKind;
+using seqpar::test::Elements;
 
 namespace {
 

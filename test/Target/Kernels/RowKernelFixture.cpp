@@ -26,7 +26,7 @@ static void replaceAll(std::string &text, const std::string &word, const std::st
 }
 
 RowKernelCase::RowKernelCase(MLIRContext &context, const std::string &file, Extents extents) {
-  std::ifstream stream(std::string(SEQPAR_TEST_DIR) + "/Target/Kernels/" + file);
+  std::ifstream stream(std::string(SEQPAR_TEST_DIR) + "/Target/Inputs/" + file);
   std::stringstream text;
   text << stream.rdbuf();
   parse(context, text.str(), extents);
@@ -45,6 +45,7 @@ void RowKernelCase::parse(MLIRContext &context, std::string text, Extents extent
   replaceAll(text, "INVERSE_COLUMNS", inverse.str());
   replaceAll(text, "COLUMNS", std::to_string(extents.columns));
   replaceAll(text, "ROWS", std::to_string(extents.rows));
+  replaceAll(text, "FUNCTION", extents.function);
   replaceAll(text, "TABLE", std::to_string(extents.table));
   loadKernelDialects(context);
   module = parseSourceString<ModuleOp>(text, &context);

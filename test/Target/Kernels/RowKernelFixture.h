@@ -13,12 +13,13 @@
 
 namespace seqpar::test {
 
-/// Extents that replace the words ROWS, COLUMNS, INVERSE_COLUMNS and TABLE of a kernel file.
+/// What replaces the words ROWS, COLUMNS, INVERSE_COLUMNS, TABLE and FUNCTION of a kernel file.
 struct Extents {
   int64_t rows = 5, columns = 16, table = 7;
+  std::string function = {};
 };
 
-/// A file of this folder with its extents set. The kernel's operands get random values: floats from
+/// A file of test/Target/Inputs with its extents set. The kernel's operands get random values: floats from
 /// a normal distribution, integers from -1 to below `table`.
 class RowKernelCase {
 public:
