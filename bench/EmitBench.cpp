@@ -75,19 +75,21 @@ size_t bytesMoved(plan::RowsOp rows, const Kernel &kernel) {
 }
 
 /// Operands that are the same buffer share memory: floats in (0.5, 1), integers from 0 to 63.
+/// Buffers start at multiples of 64 bytes, as a program's do.
 std::vector<void *> makeOperands(plan::RowsOp rows, std::map<void *, std::vector<char>> &memory) {
   std::vector<void *> pointers;
   for (Value value : llvm::concat<Value>(rows.getInputs(), rows.getOuts())) {
     std::vector<char> &bytes = memory[value.getAsOpaquePointer()];
     bool isInteger = cast<MemRefType>(value.getType()).getElementType().isInteger();
-    bytes.resize(bytesOf(value));
-    for (size_t i = 0; i + 4 <= bytes.size(); i += 4) {
+    bytes.resize(bytesOf(value) + 64);
+    char *start = bytes.data() + (64 - reinterpret_cast<uintptr_t>(bytes.data()) % 64) % 64;
+    for (size_t i = 0; i < bytesOf(value); i += 4) {
       uint32_t random = uint32_t(i * 2654435761u) >> 16;
       float real = 0.5f + float(random) / 131072.0f;
       int32_t integer = int32_t(random % 64);
-      std::memcpy(&bytes[i], isInteger ? static_cast<void *>(&integer) : &real, 4);
+      std::memcpy(start + i, isInteger ? static_cast<void *>(&integer) : &real, 4);
     }
-    pointers.push_back(bytes.data());
+    pointers.push_back(start);
   }
   return pointers;
 }
