@@ -173,17 +173,17 @@ def SP_AttentionBlockGradOp : SP_Op<"attention_block_grad", [AttrSizedOperandSeg
     State `delta` [B, heads, C] (row sums of dout * out) and `dq`: without `state` operands they are
     set, else read and `dq` is added to. `dk`, `dv`: without `accumulators` they are set, else added
     to in place, except in the first iteration of a ring loop, where they are set.
-    Results (or `outs`): delta, dq, dk, dv.
+    Results (or `outs`): delta, dq, dk, dv. On buffers `accumulate` says that there were accumulators.
   }];
   let arguments = (ins SP_Value:$query, SP_Value:$key, SP_Value:$value, SP_Value:$mask,
                        SP_Value:$out, SP_Value:$lse, SP_Value:$dout,
                        Variadic<AnyRankedTensor>:$state, Variadic<AnyRankedTensor>:$accumulators,
                        Variadic<AnyMemRef>:$outs,
-                       I64Attr:$heads, SP_KeyBlock:$block, UnitAttr:$initialize,
+                       I64Attr:$heads, SP_KeyBlock:$block, UnitAttr:$initialize, UnitAttr:$accumulate,
                        DefaultValuedAttr<F32Attr, "0.0">:$dropout, DefaultValuedAttr<I64Attr, "0">:$site);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
-    $block (`initialize` $initialize^)? `heads` `(` $heads `)`
+    $block (`initialize` $initialize^)? (`accumulate` $accumulate^)? `heads` `(` $heads `)`
     `(` $query `,` $key `,` $value `,` $mask `,` $out `,` $lse `,` $dout `:` type($query) `,` type($key) `,` type($value) `,` type($mask)
        `,` type($out) `,` type($lse) `,` type($dout) `)`
     (`state` `(` $state^ `:` type($state) `)`)? (`accumulators` `(` $accumulators^ `:` type($accumulators) `)`)?

@@ -1,0 +1,73 @@
+//===- Overlap.cpp - ring shifts run beside the work ----------------------===//
+#include "seqpar/Dialect/Plan/Plan.h"
+#include "seqpar/Transforms/Passes.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace seqpar {
+#define GEN_PASS_DEF_OVERLAP
+#include "seqpar/Transforms/Passes.h.inc"
+} // namespace seqpar
+
+using namespace mlir;
+using namespace seqpar;
+
+/// Puts `builder` behind the last op of `block` that makes one of `values`.
+static void setInsertionPointAfterDefinitions(OpBuilder &builder, Block *block, ValueRange values) {
+  builder.setInsertionPointToStart(block);
+  Operation *last = nullptr;
+  for (Value value : values) {
+    Operation *definition = value.getDefiningOp();
+    if (!definition || definition->getBlock() != block)
+      continue;
+    if (!last || last->isBeforeInBlock(definition))
+      last = definition;
+  }
+  if (last)
+    builder.setInsertionPointAfter(last);
+}
+
+/// The first op of the shift's block that uses a result, itself or in a region of its own; the
+/// block's end when there is none.
+static void setInsertionPointBeforeFirstUse(OpBuilder &builder, sp::RingShiftOp shift) {
+  Block *block = shift->getBlock();
+  Operation *first = nullptr;
+  for (Operation *user : shift->getUsers()) {
+    Operation *ancestor = block->findAncestorOpInBlock(*user);
+    if (ancestor && (!first || ancestor->isBeforeInBlock(first)))
+      first = ancestor;
+  }
+  if (!first && !block->empty() && block->back().hasTrait<OpTrait::IsTerminator>())
+    first = &block->back();
+  if (first)
+    builder.setInsertionPoint(first);
+  else
+    builder.setInsertionPointToEnd(block);
+}
+
+static void split(sp::RingShiftOp shift, int64_t tag) {
+  OpBuilder builder(shift);
+  setInsertionPointAfterDefinitions(builder, shift->getBlock(), shift.getInputs());
+  auto start = sp::RingShiftStartOp::create(builder, shift.getLoc(), shift.getResultTypes(),
+                                            shift.getInputs(), /*outs=*/ValueRange(), tag,
+                                            shift.getSkipLast());
+  setInsertionPointBeforeFirstUse(builder, shift);
+  auto wait = sp::WaitOp::create(builder, shift.getLoc(), shift.getResultTypes(),
+                                 start.getResults(), shift.getInputs(), tag, shift.getSkipLast());
+  shift->replaceAllUsesWith(wait.getResults());
+  shift->erase();
+}
+
+namespace {
+struct Overlap : seqpar::impl::OverlapBase<Overlap> {
+  void runOnOperation() override {
+    getOperation().walk([](plan::StageOp stage) {
+      SmallVector<sp::RingShiftOp> shifts;
+      stage.walk([&](sp::RingShiftOp shift) { shifts.push_back(shift); });
+      for (auto [tag, shift] : llvm::enumerate(shifts))
+        split(shift, tag);
+    });
+  }
+};
+} // namespace
