@@ -398,7 +398,7 @@ LogicalResult Bufferizer::bufferizeAllReduce(sp::AllReduceOp op) {
   Value buffer = getBuffer(op.getInput());
   buffers[op.getResult()] = buffer;
   OpBuilder builder(op);
-  sp::AllReduceOp::create(builder, op.getLoc(), Type(), buffer, op.getAxes());
+  sp::AllReduceOp::create(builder, op.getLoc(), TypeRange(), buffer, op.getAxes());
   return success();
 }
 
@@ -440,9 +440,10 @@ LogicalResult Bufferizer::alternate(sp::RingLoopOp loop, unsigned index, sp::Rin
   Value even = allocate(loop, loop.getResult(index).getType(), "received", /*communication=*/true);
   Block &body = loop.getBody().front();
   OpBuilder builder(&body, body.begin());
-  buffers[body.getArgument(index)] = sp::AlternateOp::create(builder, start.getLoc(), odd, even);
+  buffers[body.getArgument(index)] =
+      sp::AlternateOp::create(builder, start.getLoc(), odd.getType(), odd, even);
   receiveInto[start.getResult(received)] =
-      sp::AlternateOp::create(builder, start.getLoc(), even, odd);
+      sp::AlternateOp::create(builder, start.getLoc(), odd.getType(), even, odd);
   // The value of iteration i lies in the odd or even buffer by i; the result is that of iteration
   // P.
   buffers[loop.getResult(index)] = ringSize % 2 ? odd : even;

@@ -231,4 +231,60 @@ def FuseRows : Pass<"fuse-rows", "::mlir::ModuleOp"> {
   let dependentDialects = ["::seqpar::plan::PlanDialect"];
 }
 
+def Overlap : Pass<"overlap", "::mlir::ModuleOp"> {
+  let summary = "splits each ring shift into a start and a wait around the work that needs neither";
+  let description = [{
+    Expects value form. Each `sp.ring_shift` becomes an `sp.ring_shift_start`, as early as its operands exist, and an
+    `sp.wait` before the first use of what is received (in a ring loop: at the latest before the yield). The wait
+    names what was sent, so that it stays alive until then. Tags are unique in a stage.
+  }];
+  let dependentDialects = ["::seqpar::sp::SPDialect", "::seqpar::plan::PlanDialect"];
+}
+
+def Bufferize : Pass<"bufferize", "::mlir::ModuleOp"> {
+  let summary = "turns values into buffers";
+  let description = [{
+    Expects value form, after `overlap`. Each value gets a `plan.buffer` (or the memory of the value that it updates
+    in place, or of an input of its row kernel that dies there), each op its buffer form. `plan.accumulate` folds into
+    the op that makes the value. Carried values of a ring loop that are received from a neighbour get two buffers and
+    alternate.
+
+    Promise: no tensor is left outside the bodies of row kernels. An update in place of a value that is read later
+    is an error, not a copy.
+  }];
+  let options = [Option<"reuseInputs", "reuse-inputs", "bool", "true",
+                        "let an output of a row kernel take over the buffer of an input that dies there">];
+  let dependentDialects = ["::seqpar::sp::SPDialect", "::seqpar::plan::PlanDialect"];
+}
+
+def AssignSegments : Pass<"assign-segments", "::mlir::ModuleOp"> {
+  let summary = "gives parameters, gradients, moments, metrics and inputs their offsets";
+  let description = [{
+    Follows `computeSegmentLayout`: the offsets that the update's `plan.range` ops already rely on.
+    Sets the sizes of all segments but the arena on `plan.stage`.
+  }];
+  let dependentDialects = ["::seqpar::plan::PlanDialect"];
+}
+
+def AssignArena : Pass<"assign-arena", "::mlir::ModuleOp"> {
+  let summary = "gives each buffer its offset in the arena";
+  let description = [{
+    Expects buffer form. Two buffers may share memory when they do not live at the same time. Greedy best fit is
+    tried in several orders and the smallest arena kept. Sets `arena_bytes` and
+    `arena_lower_bound`, the largest sum of sizes that live at any op, on `plan.stage`.
+  }];
+  let dependentDialects = ["::seqpar::plan::PlanDialect"];
+  let statistics = [Statistic<"numBuffers", "buffers", "Number of buffers">];
+}
+
+def VerifyPlan : Pass<"verify-plan", "::mlir::ModuleOp"> {
+  let summary = "checks that every op reads what was meant for it";
+  let description = [{
+    Follows a micro-batch, including up to four iterations of each ring loop, and keeps account of which buffers hold
+    their value: writing a buffer destroys those that share bytes with it. Reports an op that reads
+    a buffer before it is written or after it was overwritten, and one that touches a buffer in transit.
+  }];
+  let dependentDialects = ["::seqpar::plan::PlanDialect"];
+}
+
 #endif

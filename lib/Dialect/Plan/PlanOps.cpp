@@ -46,6 +46,15 @@ GemmOp::Extents GemmOp::getExtents() {
   return {getTransposeA() ? aColumns : aRows, getTransposeB() ? bRows : bColumns, getTransposeA() ? aRows : aColumns};
 }
 
+/// What is read (parameters, inputs) does not change within a micro-batch, so in value form nothing
+/// happens but the result.
+void GemmOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
+  if (getOut()) {
+    effects.emplace_back(MemoryEffects::Read::get());
+    effects.emplace_back(MemoryEffects::Write::get());
+  }
+}
+
 LogicalResult GemmOp::verify() {
   if (bool(getOut()) == bool(getResult()))
     return emitOpError("expected either a result or a buffer to write");

@@ -43,6 +43,14 @@ static LogicalResult verifyElement(RowsOp op, Type operand, Type inside, AccessK
   return success();
 }
 
+/// As for a gemm: in value form nothing happens but the results.
+void RowsOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
+  if (llvm::any_of(getOuts(), [](Value out) { return isa<MemRefType>(out.getType()); })) {
+    effects.emplace_back(MemoryEffects::Read::get());
+    effects.emplace_back(MemoryEffects::Write::get());
+  }
+}
+
 LogicalResult RowsOp::verify() {
   Block &block = getBody().front();
   auto yield = dyn_cast<RowYieldOp>(block.getTerminator());

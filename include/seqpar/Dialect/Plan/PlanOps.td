@@ -113,7 +113,7 @@ def Plan_RangeOp : Plan_Op<"range", [Pure]> {
   let assemblyFormat = "$segment `at` $offset attr-dict `:` type($result)";
 }
 
-def Plan_BufferOp : Plan_Op<"buffer", [Pure]> {
+def Plan_BufferOp : Plan_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
   let summary = "a buffer of the arena";
   let description = [{
     Made by `bufferize`, at the first op that writes it; `assign-arena` sets the offset in bytes.
@@ -128,7 +128,7 @@ def Plan_BufferOp : Plan_Op<"buffer", [Pure]> {
 // Compute
 //===----------------------------------------------------------------------===//
 
-def Plan_GemmOp : Plan_Op<"gemm"> {
+def Plan_GemmOp : Plan_Op<"gemm", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "matrix product";
   let description = [{
     `c = combine(op(a) * op(b))`. Operands of rank 3 are seen as [product of leading extents, last].
@@ -154,7 +154,7 @@ def Plan_GemmOp : Plan_Op<"gemm"> {
   }];
 }
 
-def Plan_RowsOp : Plan_Op<"rows", [AttrSizedOperandSegments, SingleBlock, RecursiveMemoryEffects]> {
+def Plan_RowsOp : Plan_Op<"rows", [AttrSizedOperandSegments, SingleBlock, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "a row kernel: the same computation for each row";
   let description = [{
     The body sees one row. Each input is a block argument: access `row`, `broadcast` and `gather`

@@ -1,0 +1,140 @@
+//===- AssignSegments.cpp - offsets of what outlives a micro-batch --------===//
+#include "seqpar/Transforms/Passes.h"
+#include "seqpar/Transforms/SegmentLayout.h"
+
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace seqpar {
+#define GEN_PASS_DEF_ASSIGNSEGMENTS
+#include "seqpar/Transforms/Passes.h.inc"
+} // namespace seqpar
+
+using namespace mlir;
+using namespace seqpar;
+
+static int64_t getBytes(Value memory) {
+  auto type = cast<MemRefType>(memory.getType());
+  return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
+}
+
+namespace {
+
+/// Assigns the offsets of one stage.
+class SegmentAssigner {
+public:
+  explicit SegmentAssigner(plan::StageOp stage) : stage(stage) {}
+
+  LogicalResult run() {
+    if (failed(assignParameters()) || failed(assignMirrors()))
+      return failure();
+    int64_t gradientBytes = assignInOrder<plan::MetricOp>(layout.getMetricBytes());
+    int64_t inputBytes = assignInOrder<plan::InputOp>(0);
+    stage.setParameterBytes(layout.elements * 4);
+    stage.setGradientBytes(gradientBytes);
+    stage.setOptimizerStateBytes(layout.elements * 8);
+    stage.setInputBytes(inputBytes);
+    return checkRanges();
+  }
+
+private:
+  LogicalResult assignParameters();
+  LogicalResult assignMirrors();
+  template <typename OpTy> int64_t assignInOrder(int64_t offset);
+  LogicalResult checkRanges();
+
+  plan::StageOp stage;
+  SegmentLayout layout;
+  llvm::StringMap<plan::ParameterOp> parameters;
+};
+
+} // namespace
+
+LogicalResult SegmentAssigner::assignParameters() {
+  SmallVector<plan::ParameterOp> ops(stage.getOps<plan::ParameterOp>());
+  SmallVector<ParameterInfo> infos;
+  for (plan::ParameterOp op : ops) {
+    if (!parameters.try_emplace(op.getName(), op).second)
+      return op.emitOpError("declares '") << op.getName() << "' a second time";
+    auto type = cast<MemRefType>(op.getResult().getType());
+    if (!type.getElementType().isF32())
+      return op.emitOpError("expected elements of f32, found ") << type;
+    infos.push_back(
+        {type.getNumElements(),
+         SmallVector<int32_t, 3>(op.getPartialAxes().begin(), op.getPartialAxes().end()),
+         op.getDecay()});
+  }
+  layout = computeSegmentLayout(infos);
+  for (auto [op, offset] : llvm::zip(ops, layout.offsets))
+    op.setOffset(offset * 4);
+  return success();
+}
+
+/// Gradients and moments lie where their parameters lie.
+LogicalResult SegmentAssigner::assignMirrors() {
+  auto find = [&](Operation *op, StringRef name, Value memory) {
+    plan::ParameterOp parameter = parameters.lookup(name);
+    if (!parameter)
+      op->emitOpError("names '") << name << "', which is no parameter of this stage";
+    else if (parameter.getResult().getType() != memory.getType())
+      op->emitOpError("expected the parameter's type ")
+          << parameter.getResult().getType() << ", found " << memory.getType();
+    else
+      return parameter;
+    return plan::ParameterOp();
+  };
+  for (auto op : stage.getOps<plan::GradientOp>()) {
+    plan::ParameterOp parameter = find(op, op.getName(), op.getResult());
+    if (!parameter)
+      return failure();
+    op.setOffset(*parameter.getOffset());
+  }
+  for (auto op : stage.getOps<plan::MomentOp>()) {
+    plan::ParameterOp parameter = find(op, op.getName(), op.getResult());
+    if (!parameter)
+      return failure();
+    op.setOffset(*parameter.getOffset() + (op.getOrder() == 2 ? layout.getSecondMomentBytes() : 0));
+  }
+  return success();
+}
+
+/// Returns the end of the last one.
+template <typename OpTy> int64_t SegmentAssigner::assignInOrder(int64_t offset) {
+  for (OpTy op : stage.getOps<OpTy>()) {
+    op.setOffset(offset);
+    offset += alignBuffer(getBytes(op.getResult()));
+  }
+  return offset;
+}
+
+LogicalResult SegmentAssigner::checkRanges() {
+  auto check = [&](plan::RangeOp op) {
+    int64_t size = op.getSegment() == plan::Segment::Parameter  ? layout.elements * 4
+                   : op.getSegment() == plan::Segment::Gradient ? layout.elements * 4
+                                                                : layout.elements * 8;
+    bool isArray = op.getSegment() == plan::Segment::Parameter ||
+                   op.getSegment() == plan::Segment::Gradient ||
+                   op.getSegment() == plan::Segment::OptimizerState;
+    int64_t end = static_cast<int64_t>(op.getOffset()) + getBytes(op.getResult());
+    if (!isArray || end > size) {
+      op.emitOpError("expected a range of parameters, gradients or moments that ends by byte ")
+          << size << ", found '" << plan::stringifySegment(op.getSegment()) << "' up to byte "
+          << end;
+      return WalkResult::interrupt();
+    }
+    return WalkResult::advance();
+  };
+  return failure(stage.walk(check).wasInterrupted());
+}
+
+namespace {
+struct AssignSegments : seqpar::impl::AssignSegmentsBase<AssignSegments> {
+  void runOnOperation() override {
+    WalkResult result = getOperation().walk([&](plan::StageOp stage) {
+      return failed(SegmentAssigner(stage).run()) ? WalkResult::interrupt() : WalkResult::skip();
+    });
+    if (result.wasInterrupted())
+      signalPassFailure();
+  }
+};
+} // namespace

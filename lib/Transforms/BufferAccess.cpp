@@ -1,0 +1,91 @@
+//===- BufferAccess.cpp - what an op does to buffers ----------------------===//
+#include "BufferAccess.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace seqpar;
+
+namespace {
+class Collector {
+public:
+  explicit Collector(SmallVectorImpl<BufferAccess> &accesses) : accesses(accesses) {}
+
+  void read(ValueRange buffers) {
+    for (Value buffer : buffers)
+      accesses.push_back({buffer, true, false});
+  }
+  void write(Value buffer, bool alsoReads = false) {
+    accesses.push_back({buffer, alsoReads, true});
+  }
+
+private:
+  SmallVectorImpl<BufferAccess> &accesses;
+};
+} // namespace
+
+static void collectRows(plan::RowsOp op, Collector &collector) {
+  collector.read(op.getInputs());
+  for (auto [i, out] : llvm::enumerate(op.getOuts())) {
+    plan::AccessKind kind = op.getOutputAccess(i).getKind();
+    bool updates = kind == plan::AccessKind::Scatter || kind == plan::AccessKind::ScatterAdd ||
+                   (kind == plan::AccessKind::SumRows && op.getCombine() == plan::Combine::Add);
+    collector.write(out, updates);
+  }
+}
+
+static void collectAttentionGrad(sp::AttentionBlockGradOp op, bool firstIteration,
+                                 Collector &collector) {
+  collector.read({op.getQuery(), op.getKey(), op.getValue(), op.getMask(), op.getOut(), op.getLse(),
+                  op.getDout()});
+  bool setsKV = op.getBlock() == sp::KeyBlock::Ring ? firstIteration : !op.getAccumulate();
+  for (auto [i, out] : llvm::enumerate(op.getOuts()))
+    collector.write(out, i < 2 ? !op.getInitialize() : !setsKV);
+}
+
+SmallVector<BufferAccess> seqpar::getBufferAccesses(Operation *op, bool firstIteration) {
+  SmallVector<BufferAccess> accesses;
+  Collector collector(accesses);
+  llvm::TypeSwitch<Operation *>(op)
+      .Case([&](plan::GemmOp gemm) {
+        collector.read({gemm.getA(), gemm.getB()});
+        if (gemm.getOut())
+          collector.write(gemm.getOut(), gemm.getCombine() == plan::Combine::Add);
+      })
+      .Case([&](plan::RowsOp rows) { collectRows(rows, collector); })
+      .Case([&](plan::FillOp fill) { collector.write(fill.getOut()); })
+      .Case([&](sp::AttentionBlockOp block) {
+        collector.read({block.getQuery(), block.getKey(), block.getValue(), block.getMask()});
+        for (Value out : block.getOuts())
+          collector.write(out, !block.getInitialize());
+      })
+      .Case([&](sp::AttentionBlockGradOp block) {
+        collectAttentionGrad(block, firstIteration, collector);
+      })
+      .Case([&](sp::RingShiftStartOp start) {
+        collector.read(start.getInputs());
+        for (Value out : start.getOuts())
+          collector.write(out);
+      })
+      .Case([&](sp::AllReduceOp reduce) { collector.write(reduce.getInput(), true); })
+      .Case<sp::AllGatherOp, sp::ReduceScatterOp>([&](auto gather) {
+        collector.read(gather.getInput());
+        if (gather.getOut())
+          collector.write(gather.getOut());
+      });
+  return accesses;
+}
+
+sp::RingShiftStartOp seqpar::findStartOf(sp::WaitOp wait) {
+  for (Operation *op = wait->getPrevNode(); op; op = op->getPrevNode())
+    if (auto start = dyn_cast<sp::RingShiftStartOp>(op); start && start.getTag() == wait.getTag())
+      return start;
+  return {};
+}
+
+sp::WaitOp seqpar::findWaitOf(sp::RingShiftStartOp start) {
+  for (Operation *op = start->getNextNode(); op; op = op->getNextNode())
+    if (auto wait = dyn_cast<sp::WaitOp>(op); wait && wait.getTag() == start.getTag())
+      return wait;
+  return {};
+}
