@@ -63,7 +63,8 @@ struct AttentionLowering {
     auto op = sp::AttentionBlockGradOp::create(
         builder, loc, types, inputs[0], inputs[1], inputs[2], inputs[3], inputs[4], inputs[5], inputs[6], state,
         accumulators, /*outs=*/ValueRange(), builder.getI64IntegerAttr(heads),
-        sp::KeyBlockAttr::get(builder.getContext(), which), UnitAttr(), builder.getF32FloatAttr(dropout),
+        sp::KeyBlockAttr::get(builder.getContext(), which), /*initialize=*/UnitAttr(),
+        /*accumulate=*/UnitAttr(), builder.getF32FloatAttr(dropout),
         builder.getI64IntegerAttr(site));
     op.setInitialize(state.empty());
     return op.getResults();
