@@ -33,6 +33,7 @@ private:
   LogicalResult access(Operation *op);
   LogicalResult read(Operation *op, Value buffer);
   LogicalResult write(Operation *op, Value buffer, bool alsoReads);
+  LogicalResult checkOverwrites(Operation *op, ArrayRef<BufferAccess> accesses);
   LogicalResult start(sp::RingShiftStartOp op);
   LogicalResult wait(sp::WaitOp op);
 
@@ -168,8 +169,30 @@ LogicalResult Follower::write(Operation *op, Value buffer, bool alsoReads) {
   return success();
 }
 
+/// A row kernel may write the row or element of an input that it has just read; no other op may
+/// write what it only reads.
+LogicalResult Follower::checkOverwrites(Operation *op, ArrayRef<BufferAccess> accesses) {
+  auto rows = dyn_cast<plan::RowsOp>(op);
+  for (auto [i, input] : llvm::enumerate(accesses)) {
+    if (input.writes)
+      continue;
+    for (auto [j, out] : llvm::enumerate(accesses)) {
+      if (!out.writes || resolve(input.buffer) != resolve(out.buffer))
+        continue;
+      plan::AccessKind kind = plan::AccessKind::Gather;
+      if (rows && rows.getInputAccess(i) == rows.getOutputAccess(j - rows.getInputs().size()))
+        kind = rows.getInputAccess(i).getKind();
+      if (kind != plan::AccessKind::Row && kind != plan::AccessKind::RowScalar)
+        return op->emitOpError("overwrites a buffer while it reads it");
+    }
+  }
+  return success();
+}
+
 LogicalResult Follower::access(Operation *op) {
   SmallVector<BufferAccess> accesses = getBufferAccesses(op, iteration <= 1);
+  if (failed(checkOverwrites(op, accesses)))
+    return failure();
   for (const BufferAccess &access : accesses)
     if (access.reads && failed(read(op, access.buffer)))
       return failure();

@@ -287,4 +287,17 @@ def VerifyPlan : Pass<"verify-plan", "::mlir::ModuleOp"> {
   let dependentDialects = ["::seqpar::plan::PlanDialect"];
 }
 
+//===- Phase emit --------------------------------------------------------------------------------===//
+
+def WriteProgram : Pass<"write-program", "::mlir::ModuleOp"> {
+  let summary = "writes the plan as a program file, without native code";
+  let description = [{
+    For inspection: `flatc --json --raw-binary program/program.fbs -- FILE` shows it as text. seqpar-run adds the native
+    code of the kernels.
+  }];
+  let options = [Option<"output", "output", "std::string", "\"-\"", "file to write">,
+                 Option<"microBatches", "micro-batches", "int64_t", "1", "micro-batches of one step and replica">];
+  let dependentDialects = ["::seqpar::plan::PlanDialect"];
+}
+
 #endif

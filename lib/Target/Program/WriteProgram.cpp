@@ -1,0 +1,96 @@
+//===- WriteProgram.cpp - a plan as a program file ------------------------===//
+#include "seqpar/Target/Program/WriteProgram.h"
+
+#include "StageWriter.h"
+
+using namespace mlir;
+using namespace seqpar;
+
+static constexpr const char *kVersion = "0.1";
+
+/// Of the vectors of native code (force_align in the schema).
+static constexpr size_t kCodeAlignment = 64;
+
+static flatbuffers::Offset<program::Kernel> writeKernel(const Kernel &kernel,
+                                                        flatbuffers::FlatBufferBuilder &builder) {
+  std::vector<flatbuffers::Offset<program::KernelOperand>> operands;
+  for (const KernelOperand &operand : kernel.operands)
+    operands.push_back(program::CreateKernelOperand(
+        builder, static_cast<program::Access>(operand.access), *getDataType(operand.type),
+        operand.columns, operand.index, operand.output));
+  return program::CreateKernel(builder, builder.CreateString(kernel.symbol),
+                               builder.CreateVector(operands), kernel.columns,
+                               builder.CreateString(kernel.description));
+}
+
+static flatbuffers::Offset<program::CpuObject>
+writeCpuObject(const CpuObject &object, flatbuffers::FlatBufferBuilder &builder) {
+  builder.ForceVectorAlignment(object.object.size(), sizeof(uint8_t), kCodeAlignment);
+  auto bytes = builder.CreateVector(object.object);
+  return program::CreateCpuObject(builder, builder.CreateString(object.target), bytes);
+}
+
+static flatbuffers::Offset<program::CudaCode>
+writeCudaCode(const CudaCode &code, flatbuffers::FlatBufferBuilder &builder) {
+  return program::CreateCudaCode(builder, builder.CreateString(code.source),
+                                 builder.CreateString(code.architecture),
+                                 builder.CreateVector(code.image));
+}
+
+template <typename T, typename WriteFn>
+static auto writeAll(const std::vector<T> &items, WriteFn write,
+                     flatbuffers::FlatBufferBuilder &builder) {
+  std::vector<decltype(write(items.front(), builder))> offsets;
+  for (const T &item : items)
+    offsets.push_back(write(item, builder));
+  return builder.CreateVector(offsets);
+}
+
+static LogicalResult checkKernels(plan::ProgramOp plan, const KernelTable &kernels) {
+  for (const Kernel &kernel : kernels.kernels)
+    for (const KernelOperand &operand : kernel.operands)
+      if (!getDataType(operand.type))
+        return plan.emitOpError("kernel ") << kernel.symbol << " has an operand of " << operand.type
+                                           << "; expected f32, i32, f64, bf16 or f16";
+  return success();
+}
+
+FailureOr<std::vector<uint8_t>> seqpar::writeProgram(ModuleOp module, const KernelTable &kernels,
+                                                     int64_t microBatches) {
+  auto plans = module.getOps<plan::ProgramOp>();
+  if (!llvm::hasSingleElement(plans))
+    return module.emitError("expected one plan.program, found ")
+           << std::distance(plans.begin(), plans.end());
+  plan::ProgramOp plan = *plans.begin();
+  if (failed(checkKernels(plan, kernels)))
+    return failure();
+
+  flatbuffers::FlatBufferBuilder builder(1 << 16);
+  std::vector<flatbuffers::Offset<program::Stage>> stages;
+  bool hasSop = false;
+  for (auto stage : plan.getBody().getOps<plan::StageOp>()) {
+    FailureOr<flatbuffers::Offset<program::Stage>> written = writeStage(stage, kernels, builder);
+    if (failed(written))
+      return failure();
+    stages.push_back(*written);
+    for (auto metric : stage.getOps<plan::MetricOp>())
+      hasSop |= metric.getKind() == plan::MetricKind::SopLoss;
+  }
+
+  sp::GridAttr grid = plan.getGrid();
+  auto root = program::CreateProgram(
+      builder, builder.CreateString(plan.getSymName().str()), builder.CreateString(kVersion),
+      grid.getDp(), grid.getPp(), grid.getSp(), plan.getMicroBatch(), microBatches,
+      plan.getSeqLength(), plan.getChunkLength(), plan.getVocabulary(), hasSop,
+      builder.CreateVector(stages), writeAll(kernels.kernels, writeKernel, builder),
+      writeAll(kernels.cpu, writeCpuObject, builder),
+      writeAll(kernels.cuda, writeCudaCode, builder));
+  program::FinishProgramBuffer(builder, root);
+
+  std::vector<uint8_t> bytes(builder.GetBufferPointer(),
+                             builder.GetBufferPointer() + builder.GetSize());
+  flatbuffers::Verifier verifier(builder.GetBufferPointer(), builder.GetSize());
+  if (!program::VerifyProgramBuffer(verifier))
+    return plan.emitOpError("the program written does not pass the schema's verifier");
+  return bytes;
+}

@@ -1,0 +1,288 @@
+// RUN: seqpar-opt %s --verify-plan --verify-diagnostics --split-input-file
+
+// A buffer that nothing has written.
+
+plan.program @unset #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(4) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    %w = plan.parameter "w" normal : memref<8x8xf32>
+    plan.micro_batch {
+      // expected-note @below {{this one: it is not written before, or overwritten since}}
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      %y = plan.buffer at 128 : memref<4x8xf32>
+      // expected-error @below {{reads a buffer that does not hold its value}}
+      plan.gemm %x, %w outs(%y : memref<4x8xf32>) : memref<4x8xf32>, memref<8x8xf32>
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// Two buffers share bytes while both are needed.
+
+plan.program @overlap #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(4) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    %w = plan.parameter "w" normal : memref<8x8xf32>
+    plan.micro_batch {
+      // expected-note @below {{this one: it is not written before, or overwritten since}}
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      %y = plan.buffer at 64 : memref<4x8xf32>
+      plan.fill %x : memref<4x8xf32>
+      plan.fill %y : memref<4x8xf32>
+      // expected-error @below {{reads a buffer that does not hold its value}}
+      plan.gemm %x, %w outs(%y : memref<4x8xf32>) : memref<4x8xf32>, memref<8x8xf32>
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// An op must not write over what it reads.
+
+plan.program @own_input #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(4) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    %w = plan.parameter "w" normal : memref<8x8xf32>
+    plan.micro_batch {
+      // expected-note @below {{this one: it is not written before, or overwritten since}}
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      %y = plan.buffer at 64 : memref<4x8xf32>
+      %z = plan.buffer at 256 : memref<4x8xf32>
+      plan.fill %x : memref<4x8xf32>
+      plan.gemm %x, %w outs(%y : memref<4x8xf32>) : memref<4x8xf32>, memref<8x8xf32>
+      // expected-error @below {{reads a buffer that does not hold its value}}
+      plan.gemm %x, %w outs(%z : memref<4x8xf32>) : memref<4x8xf32>, memref<8x8xf32>
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// A gradient is added to before it is set or cleared.
+
+plan.program @gradient #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(4) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    // expected-note @below {{this one: it is not written before, or overwritten since}}
+    %dw = plan.gradient "w" : memref<8x8xf32>
+    plan.micro_batch {
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      plan.fill %x : memref<4x8xf32>
+      // expected-error @below {{reads a buffer that does not hold its value}}
+      plan.gemm %x, %x transpose_a outs(%dw : memref<8x8xf32>) {combine = 1 : i32} : memref<4x8xf32>, memref<4x8xf32>
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// What arrives must not be read before the wait.
+
+plan.program @in_transit #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    %w = plan.parameter "w" normal : memref<8x8xf32>
+    plan.micro_batch {
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      %y = plan.buffer at 128 : memref<4x8xf32>
+      %z = plan.buffer at 256 : memref<4x8xf32>
+      plan.fill %x : memref<4x8xf32>
+      sp.ring_shift_start (%x) into (%y : memref<4x8xf32>) tag 0 : memref<4x8xf32>
+      // expected-error @below {{reads a buffer before the wait for what it receives}}
+      plan.gemm %y, %w outs(%z : memref<4x8xf32>) : memref<4x8xf32>, memref<8x8xf32>
+      sp.wait tag 0
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// What is sent must not be written before the wait.
+
+plan.program @sent #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    plan.micro_batch {
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      %y = plan.buffer at 128 : memref<4x8xf32>
+      plan.fill %x : memref<4x8xf32>
+      sp.ring_shift_start (%x) into (%y : memref<4x8xf32>) tag 0 : memref<4x8xf32>
+      // expected-error @below {{writes a buffer that is in transit between ranks}}
+      plan.fill %x : memref<4x8xf32>
+      sp.wait tag 0
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// Bytes that are sent belong to nothing else before the wait.
+
+plan.program @sent_bytes #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    plan.micro_batch {
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      %y = plan.buffer at 128 : memref<4x8xf32>
+      %z = plan.buffer at 64 : memref<4xf32>
+      plan.fill %x : memref<4x8xf32>
+      sp.ring_shift_start (%x) into (%y : memref<4x8xf32>) tag 0 : memref<4x8xf32>
+      // expected-error @below {{writes a buffer that is in transit between ranks}}
+      plan.fill %z : memref<4xf32>
+      sp.wait tag 0
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// Every exchange is waited for.
+
+plan.program @no_wait #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    plan.micro_batch {
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      %y = plan.buffer at 128 : memref<4x8xf32>
+      plan.fill %x : memref<4x8xf32>
+      // expected-error @below {{has no wait with tag 0 behind it in its block}}
+      sp.ring_shift_start (%x) into (%y : memref<4x8xf32>) tag 0 : memref<4x8xf32>
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// A wait needs its start.
+
+plan.program @no_start #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    plan.micro_batch {
+      // expected-error @below {{has no start with tag 0 before it in its block}}
+      sp.wait tag 0
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// A buffer set only in a loop that may not run.
+
+plan.program @rows_loop #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(4) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    %w = plan.parameter "w" normal : memref<8x8xf32>
+    %rows = plan.input masked_rows : memref<4xi32>
+    %labels = plan.input masked_labels : memref<4xi32>
+    plan.micro_batch {
+      // expected-note @below {{this one: it is not written before, or overwritten since}}
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      %y = plan.buffer at 128 : memref<4x8xf32>
+      plan.rows_loop chunk(2) (%i = %rows, %l = %labels : memref<4xi32>, memref<4xi32>) {
+        plan.fill %x : memref<4x8xf32>
+        sp.yield
+      }
+      // expected-error @below {{reads a buffer that does not hold its value}}
+      plan.gemm %x, %w outs(%y : memref<4x8xf32>) : memref<4x8xf32>, memref<8x8xf32>
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// In the second iteration the buffer of the first would be needed again.
+
+plan.program @second_iteration #sp.grid<dp = 1, pp = 1, sp = 4> micro_batch(1) seq_length(16) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    %w = plan.parameter "w" normal : memref<8x8xf32>
+    %dx = plan.gradient "x" : memref<4x8xf32>
+    plan.micro_batch {
+      // expected-note @below {{this one: it is not written before, or overwritten since}}
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      %y = plan.buffer at 64 : memref<4x8xf32>
+      plan.fill %x : memref<4x8xf32>
+      sp.ring_loop {
+        // expected-error @below {{reads a buffer that does not hold its value}}
+        plan.gemm %x, %w outs(%dx : memref<4x8xf32>) : memref<4x8xf32>, memref<8x8xf32>
+        plan.fill %y : memref<4x8xf32>
+        sp.yield
+      }
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// Start and wait skip the last iteration together.
+
+plan.program @skip_last #sp.grid<dp = 1, pp = 1, sp = 4> micro_batch(1) seq_length(16) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    plan.micro_batch {
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      %y = plan.buffer at 128 : memref<4x8xf32>
+      plan.fill %x : memref<4x8xf32>
+      sp.ring_loop {
+        sp.ring_shift_start (%x) into (%y : memref<4x8xf32>) tag 0 skip_last : memref<4x8xf32>
+        // expected-error @below {{and its start do not agree on skip_last}}
+        sp.wait tag 0
+        sp.yield
+      }
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// A product cannot be taken in place.
+
+plan.program @in_place #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(4) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    %w = plan.parameter "w" normal : memref<8x8xf32>
+    plan.micro_batch {
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      plan.fill %x : memref<4x8xf32>
+      // expected-error @below {{overwrites a buffer while it reads it}}
+      plan.gemm %x, %w outs(%x : memref<4x8xf32>) : memref<4x8xf32>, memref<8x8xf32>
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+// A table that is gathered from cannot be overwritten by rows.
+
+plan.program @gathered #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(4) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    %rows = plan.input masked_rows : memref<4xi32>
+    plan.micro_batch {
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      plan.fill %x : memref<4x8xf32>
+      // expected-error @below {{overwrites a buffer while it reads it}}
+      plan.rows "permute" rows(4) ins(%rows, %x : memref<4xi32>, memref<4x8xf32>) outs(%x : memref<4x8xf32>)
+        access [#plan.access<row_scalar>, #plan.access<gather 0>] results [#plan.access<row>] {
+      ^bb0(%i: i32, %e: tensor<8xf32>):
+        plan.row_yield %e : tensor<8xf32>
+      }
+    }
+    plan.update {
+    }
+  }
+}
