@@ -194,6 +194,15 @@ def LowerAttention : Pass<"lower-attention", "::seqpar::nn::StepOp"> {
   let dependentDialects = ["::seqpar::sp::SPDialect", "::seqpar::plan::PlanDialect"];
 }
 
+//===- Phase stage ------------------------------------------------------------------------------===//
+
+def CutStages : Pass<"cut-stages", "::seqpar::nn::StepOp"> {
+  let summary = "cut a step into the pipeline stages of the grid";
+  let description = [{
+    With one stage the step stays whole. A grid with more stages is an error that names their number.
+  }];
+}
+
 //===- Phase plan -----------------------------------------------------------------------------===//
 
 def Localize : Pass<"localize", "::mlir::ModuleOp"> {

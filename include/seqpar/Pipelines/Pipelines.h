@@ -1,0 +1,55 @@
+//===- Pipelines.h - the phases, from a model to a program ------*- C++ -*-===//
+//
+//   specialize -> differentiate -> shard -> ring -> stage -> plan -> emit
+//
+// Each phase but emit is a pipeline of passes, also registered with seqpar-opt as
+// `--phase-NAME="option=value ..."`. Emit turns the plan into the program's bytes.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/PassManager.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace seqpar {
+
+/// What a program is compiled for.
+struct CompileOptions {
+  int64_t dp = 1, pp = 1, sp = 1;
+  int64_t microBatch = 1;   ///< samples of one micro-batch of one replica
+  int64_t microBatches = 1; ///< of one step and replica
+  int64_t seqLength = 128;
+  int64_t chunk = 128; ///< masked rows computed at a time in the MLM head
+  double dropout = 0.0;
+  std::string attention = "ring"; ///< or "all-gather"
+  std::vector<std::string> cpuTargets = {"x86-64-v4", "x86-64-v3"};
+  std::string dumpDirectory; ///< empty: no dumps
+};
+
+/// A phase: its name and what holds when it is done.
+struct Phase {
+  llvm::StringLiteral name, promise;
+};
+llvm::ArrayRef<Phase> getPhases();
+
+/// Adds the passes of a phase other than emit.
+void buildPhase(mlir::OpPassManager &manager, llvm::StringRef phase, const CompileOptions &options);
+
+/// Runs the phases up to and with `last`, not emit. With a dump directory, writes NN-PHASE.mlir
+/// after each. On failure an error has been reported.
+llvm::LogicalResult runPhases(mlir::ModuleOp module, const CompileOptions &options, llvm::StringRef last);
+
+/// All phases. The bytes are those of a program file.
+llvm::FailureOr<std::vector<uint8_t>> compile(mlir::ModuleOp module, const CompileOptions &options);
+
+/// Phase emit: from a plan to the program's bytes.
+llvm::FailureOr<std::vector<uint8_t>> emitProgram(mlir::ModuleOp module, const CompileOptions &options);
+
+/// Registers the phases as pass pipelines.
+void registerPhases();
+
+} // namespace seqpar
