@@ -1,0 +1,85 @@
+"""Trains a case of test/golden/model and compares with the vectors of the PyTorch program that made it.
+
+    oracle.py CASE SP[,DP[,MICRO_BATCH]]... [-- OPTION...]
+
+Losses, gradient norms and learning rates of every step and the first gradients within 2e-5, final parameters within
+1e-4 of a tensor's largest magnitude; the key bias, whose gradient is rounding, within the sum of the learning rates.
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+from tensors import gradient_scale, load, magnitude, save, with_prefix, without_prefix, worst_error
+
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "golden", "model")
+TOLERANCE = 2e-5
+
+
+def make_model(config, path):
+    names = {"layers": "layers", "hidden": "hidden", "heads": "heads", "ffn": "ffn", "vocab": "vocab",
+             "max-seq-length": "seq", "norm": "norm", "gelu": "gelu", "eps": "eps"}
+    command = ["seqpar-model"] + [f"--{option}={config[key]}" for option, key in names.items()]
+    if not config["binary_head"]:
+        command.append("--no-binary-head")
+    subprocess.run(command + ["-o", path], check=True)
+
+
+def train(config, model, inputs, grid, folder, extra):
+    sp, dp, micro_batch = (grid.split(",") + ["1", ""])[:3] if "," in grid else (grid, "1", "")
+    command = ["seqpar-run", model, f"--sp={sp}", f"--dp={dp}", f"--init-from={inputs}", f"--batch-from={inputs}",
+               f"--steps={config['steps']}", f"--lr={config['lr']}", f"--min-lr={config['min_lr']}",
+               f"--warmup={config['warmup']}", f"--decay={config['decay']}", f"--clip={config['clip']}",
+               f"--weight-decay={config['wd']}", f"--save-gradients={folder}/gradients.safetensors",
+               f"--save-parameters={folder}/parameters.safetensors", f"--log={folder}/log.jsonl"] + extra
+    if micro_batch:
+        command.append(f"--micro-batch={micro_batch}")
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=300)
+
+
+def compare(reference, vectors, folder):
+    """The worst errors over their tolerances, as (ratio, what)."""
+    errors = []
+    with open(f"{folder}/log.jsonl") as f:
+        log = [json.loads(line) for line in f]
+    for key in ("loss", "mlm_loss", "sop_loss", "grad_norm", "lr"):
+        if len(log) != len(reference[key]):
+            return [(float("inf"), f"{len(log)} steps in the log")]
+        error = max(abs(step[key] - want) / max(abs(want), 1e-3) for step, want in zip(log, reference[key]))
+        errors.append((error / TOLERANCE, key))
+    gradients = with_prefix(vectors, "grad.")
+    found = without_prefix(load(f"{folder}/gradients.safetensors"), "grad.")
+    error, name = worst_error(found, gradients, gradient_scale(gradients))
+    errors.append((error / TOLERANCE, f"gradient of {name}"))
+    moved = sum(reference["lr"])
+    found = without_prefix(load(f"{folder}/parameters.safetensors"), "param.")
+    error, name = worst_error(found, with_prefix(vectors, "final."),
+                              lambda name, value: moved if name.endswith("key.bias") else 1e-4 * magnitude(value))
+    errors.append((error, f"final {name}"))
+    return errors
+
+
+def main():
+    case, rest = sys.argv[1], sys.argv[2:]
+    split = rest.index("--") if "--" in rest else len(rest)
+    grids, extra = rest[:split], rest[split + 1:]
+    with open(os.path.join(GOLDEN, case + ".json")) as f:
+        reference = json.load(f)
+    vectors = load(os.path.join(GOLDEN, case + ".safetensors"))
+    failed = False
+    for grid in grids:
+        with tempfile.TemporaryDirectory() as folder:
+            model, inputs = os.path.join(folder, "model.mlir"), os.path.join(folder, "inputs.safetensors")
+            make_model(reference["config"], model)
+            # The program sees no answers.
+            save(inputs, {name: value for name, value in vectors.items() if name.startswith(("param.", "batch."))})
+            train(reference["config"], model, inputs, grid, folder, extra)
+            ratio, what = max(compare(reference, vectors, folder))
+        verdict = "ok" if ratio <= 1 else "wrong"
+        failed |= ratio > 1
+        print(f"{case} grid {grid}: {verdict}, worst {what} at {ratio:.2f} of its tolerance")
+    return 1 if failed or not grids else 0
+
+
+sys.exit(main())
