@@ -1,4 +1,5 @@
 import os
+import subprocess
 
 import lit.formats
 
@@ -14,3 +15,11 @@ config.environment["FILECHECK_OPTS"] = "--enable-var-scope --dump-input-filter=e
 config.substitutions.append(("%models", os.path.join(config.seqpar_source_dir, "models")))
 config.substitutions.append(("%test", config.test_source_root))
 config.substitutions.append(("%source", config.seqpar_source_dir))
+
+# The scripts that compare numbers need a Python with NumPy, which need not be the first one in the PATH.
+for python in ("python3", "/usr/bin/python3"):
+    if subprocess.run([python, "-c", "import numpy"], capture_output=True).returncode == 0:
+        config.substitutions.append(("%python", python))
+        break
+else:
+    lit_config.fatal("no python3 with numpy: run tools/dev/setup")

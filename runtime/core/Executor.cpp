@@ -43,24 +43,40 @@ Executor::Executor(const ProgramFile &file, Device &device, Communicator &commun
 
 Executor::~Executor() = default;
 
-// The all-reduces of the update that sum a loss: evaluate() runs them alone.
+/// Whether the range of `bytes` bytes that begins with `range` has the buffer `loss` in it.
+static bool covers(const Buffer &range, uint64_t bytes, const Buffer &loss) {
+  return range.segment() == loss.segment() && range.offset() <= loss.offset() &&
+         loss.offset() < range.offset() + bytes;
+}
+
+// What the update does to the losses alone, in its order: all-reduces that sum one, and kernels whose
+// one output it is. evaluate() runs these and nothing else of the update.
 void Executor::findLossReductions() {
-  auto isLoss = [](const Metric &metric) { return metric.kind() != MetricKind::GradientNorm; };
   for (const Metric *metric : *theStage.metrics()) {
-    if (!isLoss(*metric))
+    if (metric->kind() == MetricKind::GradientNorm)
       continue;
     const Buffer &loss = *theStage.buffers()->Get(metric->buffer());
     int summed = 0;
     for (const Instruction *instruction : *theStage.update()) {
-      const AllReduce *op = instruction->operation_as_AllReduce();
-      if (!op)
+      const Buffer *written = nullptr;
+      uint64_t bytes = 0;
+      if (const AllReduce *op = instruction->operation_as_AllReduce()) {
+        written = theStage.buffers()->Get(op->buffer()->buffer());
+        bytes = op->elements() * bytesOf(op->type());
+      } else if (const RowKernel *op = instruction->operation_as_RowKernel()) {
+        const Kernel &kernel = *program.kernels()->Get(op->kernel());
+        unsigned last = kernel.operands()->size() - 1;
+        auto outputs = std::count_if(kernel.operands()->begin(), kernel.operands()->end(),
+                                     [](const KernelOperand *operand) { return operand->output(); });
+        if (outputs == 1 && kernel.operands()->Get(last)->output()) {
+          written = theStage.buffers()->Get(op->operands()->Get(last)->buffer());
+          bytes = written->bytes();
+        }
+      }
+      if (!written || !covers(*written, bytes, loss))
         continue;
-      const Buffer &reduced = *theStage.buffers()->Get(op->buffer()->buffer());
-      uint64_t end = reduced.offset() + op->elements() * bytesOf(op->type());
-      if (reduced.segment() != loss.segment() || loss.offset() < reduced.offset() ||
-          loss.offset() >= end)
-        continue;
-      summed |= op->axes();
+      if (const AllReduce *op = instruction->operation_as_AllReduce())
+        summed |= op->axes();
       if (std::find(lossReductions.begin(), lossReductions.end(), instruction) ==
           lossReductions.end())
         lossReductions.push_back(instruction);
@@ -141,10 +157,15 @@ double Executor::metric(MetricKind kind) const {
   for (const Metric *metric : *theStage.metrics()) {
     if (metric->kind() != kind)
       continue;
-    float value;
-    device.copyToHost(&value, address(metric->buffer()), sizeof(value));
+    bool isDouble = theStage.buffers()->Get(metric->buffer())->type() == DataType::F64;
+    float single = 0;
+    double value = 0;
+    if (isDouble)
+      device.copyToHost(&value, address(metric->buffer()), sizeof(value));
+    else
+      device.copyToHost(&single, address(metric->buffer()), sizeof(single));
     device.synchronize();
-    return value;
+    return isDouble ? value : single;
   }
   return 0;
 }

@@ -168,7 +168,11 @@ private:
   void checkMetric(const Metric &metric) {
     if (metric.kind() < MetricKind::MIN || metric.kind() > MetricKind::MAX)
       fail("unknown kind {}", static_cast<int>(metric.kind()));
-    buffer(metric.buffer(), Segment::Gradient, 4, DataType::F32);
+    auto index = static_cast<unsigned>(metric.buffer());
+    bool isDouble = index < stage.buffers()->size() &&
+                    stage.buffers()->Get(index)->type() == DataType::F64;
+    buffer(metric.buffer(), Segment::Gradient, isDouble ? 8 : 4,
+           isDouble ? DataType::F64 : DataType::F32);
   }
 
   const Program &program;

@@ -1,6 +1,7 @@
 //===- seqpar-opt.cpp - Runs passes on a model or what became of it ---------------------------===//
 
 #include "seqpar/InitAll.h"
+#include "seqpar/Pipelines/Pipelines.h"
 #include "seqpar/Target/Cpu/EmitCpu.h"
 
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
@@ -10,6 +11,7 @@ int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   seqpar::registerAllDialects(registry);
   seqpar::registerAllPasses();
+  seqpar::registerPhases();
   seqpar::cpu::registerPasses();
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();
