@@ -97,7 +97,7 @@ void addData(CLI::App &app, RunOptions &o) {
   Group group{app, "Data"};
   group.add("--data", o.data,
             "prefix of Megatron files P.bin and P.idx, weighted prefixes \"3 P1 1 P2\", or "
-            "synthetic");
+            "synthetic (default: the bundled corpus)");
   group.add("--vocab", o.vocab, "vocabulary file of the Megatron data")->check(existingFile());
   group.add("--splits,--split", o.splits, "weights of train, valid and test")
       ->capture_default_str();
@@ -191,12 +191,26 @@ void checkRunOptions(const RunOptions &o) {
     wrong("--init-from: cannot be combined with --load");
   if (!o.saveGradients.empty() && o.steps == 0)
     wrong("--save-gradients: needs at least one step");
-  if (o.steps == 0 || o.dryRun)
-    return;
-  if (o.batchFrom.empty() && o.data.empty())
-    wrong("--data: expected Megatron files, or synthetic, or a --batch-from file");
   if (!o.data.empty() && o.data != "synthetic" && o.vocab.empty())
     wrong("--vocab: Megatron data needs its vocabulary file");
+}
+
+void useBundledCorpus(RunOptions &options) {
+  if (!options.data.empty() || !options.batchFrom.empty())
+    return;
+  std::error_code error;
+  std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  for (const char *place : {"../../models/corpus", "../../../models/corpus", "../share/seqpar/corpus"}) {
+    std::filesystem::path corpus = (folder / place).lexically_normal();
+    if (!std::filesystem::exists(corpus / "corpus_text_sentence.idx", error))
+      continue;
+    options.data = corpus / "corpus_text_sentence";
+    if (options.vocab.empty())
+      options.vocab = corpus / "vocab.txt";
+    return;
+  }
+  throw UsageError("--data: the bundled corpus is not beside the program: expected Megatron files, "
+                   "synthetic, or a --batch-from file");
 }
 
 int parseCommandLine(CLI::App &app, int argc, char **argv, const std::string &tool) {

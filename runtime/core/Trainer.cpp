@@ -125,6 +125,8 @@ Run::Run(const ProgramFile &file, const RunOptions &options, const DeviceFactory
 void Run::go() {
   if (feeds.train)
     fmt::print("{}\n", feeds.train->describe());
+  if (checkpoint)
+    fmt::print("{}: goes on after step {}\n", checkpoint->path(), start.step);
   std::vector<std::thread> threads;
   try {
     for (int rank = 0; rank < file.grid().size(); ++rank)
@@ -311,8 +313,12 @@ void train(const ProgramFile &file, const RunOptions &options, const DeviceFacto
   if (!options.memoryReport.empty())
     writeMemoryReport(options.memoryReport, file);
   bool runs = options.steps > 0 || !options.saveParameters.empty() || !options.save.empty();
-  if (runs && !options.dryRun)
-    Run(file, options, devices, onStep).go();
+  if (!runs || options.dryRun)
+    return;
+  RunOptions resolved = options;
+  if (options.steps > 0)
+    useBundledCorpus(resolved);
+  Run(file, resolved, devices, onStep).go();
 }
 
 } // namespace seqpar::rt

@@ -343,6 +343,12 @@ TEST_F(Trainer, ADryRunOnlyReports) {
   EXPECT_FALSE(fs::exists(path("p.safetensors")));
 }
 
+TEST_F(Trainer, WithoutDataItTakesTheBundledCorpus) {
+  options.data.clear();
+  EXPECT_THAT(errorOf(kShape), AllOf(HasSubstr("models/corpus/vocab.txt has 30524 ids"),
+                                     HasSubstr("the model's vocabulary only 16")));
+}
+
 TEST_F(Trainer, ImpossibleOptionsAreUsageErrors) {
   auto usage = [&](auto change) {
     RunOptions changed = options;
@@ -355,7 +361,6 @@ TEST_F(Trainer, ImpossibleOptionsAreUsageErrors) {
     return std::string();
   };
   EXPECT_EQ(usage([](RunOptions &) {}), "");
-  EXPECT_THAT(usage([](RunOptions &o) { o.data.clear(); }), HasSubstr("--data"));
   EXPECT_THAT(usage([](RunOptions &o) { o.minLr = 1; }), HasSubstr("--min-lr"));
   EXPECT_THAT(usage([](RunOptions &o) { o.batchFrom = "b"; }), HasSubstr("--batch-from"));
   EXPECT_THAT(usage([](RunOptions &o) { o.data = "prefix"; }), HasSubstr("--vocab"));

@@ -29,7 +29,7 @@ struct RunOptions {
   double clip = 1.0; ///< largest gradient norm; 0: no clipping
   double weightDecay = 0.01;
 
-  // Data: a file of batches, "synthetic", or a Megatron data path.
+  // Data: a file of batches, "synthetic", or a Megatron data path. None: the bundled corpus.
   std::string batchFrom, data, vocab, cacheDir;
   std::string splits = "949,50,1";
   double maskProb = 0.15, shortSeqProb = 0.1;
@@ -54,6 +54,11 @@ void addRunOptions(CLI::App &app, RunOptions &options);
 
 /// Checks that the options go together. Throws UsageError.
 void checkRunOptions(const RunOptions &options);
+
+/// Names the bundled corpus when the options name no data. It is found from the folder of the running
+/// program: ../../models/corpus in a build, ../share/seqpar/corpus when installed. Throws UsageError
+/// when it is not there.
+void useBundledCorpus(RunOptions &options);
 
 /// Parses the command line. Returns -1 when the tool should go on, else its exit code: 0 after
 /// --help, 2 after printing "TOOL: error: ..." in one lower-case line that names the option.
