@@ -13,7 +13,8 @@ namespace seqpar {
 using namespace mlir;
 using namespace seqpar;
 
-/// Puts `builder` behind the last op of `block` that makes one of `values`.
+/// Puts `builder` behind the last op of `block` that makes one of `values`, and behind the starts of
+/// earlier exchanges there: they keep their order.
 static void setInsertionPointAfterDefinitions(OpBuilder &builder, Block *block, ValueRange values) {
   builder.setInsertionPointToStart(block);
   Operation *last = nullptr;
@@ -26,6 +27,9 @@ static void setInsertionPointAfterDefinitions(OpBuilder &builder, Block *block, 
   }
   if (last)
     builder.setInsertionPointAfter(last);
+  while (builder.getInsertionPoint() != block->end() &&
+         isa<sp::RingShiftStartOp>(*builder.getInsertionPoint()))
+    builder.setInsertionPoint(block, std::next(builder.getInsertionPoint()));
 }
 
 /// The first op of the shift's block that uses a result, itself or in a region of its own; the

@@ -35,20 +35,20 @@ plan.program @loop #sp.grid<dp = 1, pp = 1, sp = 4> micro_batch(1) seq_length(16
     %w = plan.parameter "w" normal : memref<8x8xf32>
     plan.micro_batch {
       // %a, %b, %d through the loop, %e across the writing of %f.
-      %a = plan.buffer : memref<4x8xf32>
+      %a = plan.buffer {value = "b"} : memref<4x8xf32>
       plan.fill %a : memref<4x8xf32>
-      %b = plan.buffer communication : memref<4x8xf32>
-      %d = plan.buffer : memref<4x8xf32>
+      %b = plan.buffer communication {value = "b"} : memref<4x8xf32>
+      %d = plan.buffer {value = "b"} : memref<4x8xf32>
       sp.ring_loop {
         %now = sp.alternate %a, %b : memref<4x8xf32>
         %next = sp.alternate %b, %a : memref<4x8xf32>
         sp.ring_shift_start (%now) into (%next : memref<4x8xf32>) tag 0 : memref<4x8xf32>
-        %e = plan.buffer : memref<2x8xf32>
+        %e = plan.buffer {value = "b"} : memref<2x8xf32>
         plan.fill %e : memref<2x8xf32>
-        %f = plan.buffer : memref<4x8xf32>
+        %f = plan.buffer {value = "b"} : memref<4x8xf32>
         plan.fill %f : memref<4x8xf32>
         plan.fill %e : memref<2x8xf32>
-        %g = plan.buffer : memref<2x8xf32>
+        %g = plan.buffer {value = "b"} : memref<2x8xf32>
         plan.fill %g : memref<2x8xf32>
         plan.gemm %now, %w outs(%d : memref<4x8xf32>) : memref<4x8xf32>, memref<8x8xf32>
         sp.wait tag 0
@@ -69,11 +69,11 @@ plan.program @loop #sp.grid<dp = 1, pp = 1, sp = 4> micro_batch(1) seq_length(16
 plan.program @transit #sp.grid<dp = 1, pp = 1, sp = 4> micro_batch(1) seq_length(16) chunk_length(4) vocabulary(8) {
   plan.stage 0 {
     plan.micro_batch {
-      %a = plan.buffer : memref<4x8xf32>
+      %a = plan.buffer {value = "b"} : memref<4x8xf32>
       plan.fill %a : memref<4x8xf32>
-      %b = plan.buffer communication : memref<4x8xf32>
+      %b = plan.buffer communication {value = "b"} : memref<4x8xf32>
       sp.ring_shift_start (%a) into (%b : memref<4x8xf32>) tag 0 : memref<4x8xf32>
-      %c = plan.buffer : memref<4x8xf32>
+      %c = plan.buffer {value = "b"} : memref<4x8xf32>
       plan.fill %c : memref<4x8xf32>
       sp.wait tag 0
     }

@@ -11,8 +11,8 @@ plan.program @two_products #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_l
       // CHECK: plan.micro_batch {
       // CHECK-NEXT: %[[X:.*]] = plan.buffer
       // CHECK-NEXT: plan.fill %[[X]] :
-      // CHECK: plan.gemm %{{.*}}, %{{.*}} transpose_a outs(%[[DW]] : memref<8x8xf32>) {combine = 2 : i32}
-      // CHECK: plan.gemm %{{.*}}, %{{.*}} transpose_a outs(%[[DW]] : memref<8x8xf32>) {combine = 1 : i32}
+      // CHECK: plan.gemm %{{.*}}, %{{.*}} transpose_a outs(%[[DW]] : memref<8x8xf32>) {combine = #plan<combine add_after_first_micro_batch>}
+      // CHECK: plan.gemm %{{.*}}, %{{.*}} transpose_a outs(%[[DW]] : memref<8x8xf32>) {combine = #plan<combine add>}
       // CHECK-NOT: plan.accumulate
       %x = plan.zeros : tensor<4x8xf32>
       %g = plan.gemm %x, %x transpose_a : tensor<4x8xf32>, tensor<4x8xf32> -> tensor<8x8xf32>
@@ -40,11 +40,11 @@ plan.program @in_rows_loop #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_l
       // CHECK: plan.micro_batch {
       // CHECK-NEXT: plan.fill %[[DW]] first_micro_batch_only : memref<8x8xf32>
       // CHECK: plan.rows_loop
-      // CHECK: plan.gemm {{.*}} outs(%[[DW]] : memref<8x8xf32>) {{.*}}combine = 1 : i32
-      // CHECK: plan.gemm {{.*}} outs(%[[DW]] : memref<8x8xf32>) {combine = 1 : i32}
+      // CHECK: plan.gemm {{.*}} outs(%[[DW]] : memref<8x8xf32>) {{.*}}combine = #plan<combine add>
+      // CHECK: plan.gemm {{.*}} outs(%[[DW]] : memref<8x8xf32>) {combine = #plan<combine add>}
       %x = plan.zeros : tensor<2x8xf32>
       plan.rows_loop chunk(2) (%r = %rows, %l = %labels : memref<4xi32>, memref<4xi32>) {
-        %g = plan.gemm %x, %x transpose_a {active_rows = 2 : i32} : tensor<2x8xf32>, tensor<2x8xf32> -> tensor<8x8xf32>
+        %g = plan.gemm %x, %x transpose_a {active_rows = #plan<active_rows k>} : tensor<2x8xf32>, tensor<2x8xf32> -> tensor<8x8xf32>
         plan.accumulate %g into %dw : tensor<8x8xf32>, memref<8x8xf32>
         sp.yield
       }
@@ -104,7 +104,7 @@ plan.program @sums #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(4)
       // CHECK-NEXT: plan.fill %[[B]] first_micro_batch_only
       // CHECK: %[[C:.*]] = plan.buffer {value = "sums"} : memref<8xf32>
       // CHECK-NEXT: plan.fill %[[C]] : memref<8xf32>
-      // CHECK: plan.rows "sums" {{.*}} outs(%[[A]], %[[B]], %[[C]] : {{.*}} attributes {combine = 1 : i32}
+      // CHECK: plan.rows "sums" {{.*}} outs(%[[A]], %[[B]], %[[C]] : {{.*}} attributes {combine = #plan<combine add>}
       %x = plan.zeros : tensor<4x8xf32>
       %s:3 = plan.rows "sums" rows(4) ins(%x : tensor<4x8xf32>) access [#plan.access<row>]
               results [#plan.access<sum_rows>, #plan.access<sum_rows>, #plan.access<sum_rows>]
@@ -138,7 +138,7 @@ plan.program @equal_sums #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_len
     %db = plan.gradient "b" : memref<8xf32>
     plan.micro_batch {
       // CHECK-NOT: first_micro_batch_only
-      // CHECK: plan.rows "sums" {{.*}} attributes {combine = 2 : i32}
+      // CHECK: plan.rows "sums" {{.*}} attributes {combine = #plan<combine add_after_first_micro_batch>}
       %x = plan.zeros : tensor<4x8xf32>
       %s:2 = plan.rows "sums" rows(4) ins(%x : tensor<4x8xf32>) access [#plan.access<row>]
               results [#plan.access<sum_rows>, #plan.access<sum_rows>] -> tensor<8xf32>, tensor<8xf32> {

@@ -10,13 +10,15 @@ plan.program @reuse #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(4
     %w = plan.parameter "w" normal : memref<8x8xf32>
     %dw = plan.gradient "w" : memref<8x8xf32>
     plan.micro_batch {
-      // CHECK: %[[X:.*]] = plan.buffer {value = "zeros"}
+      // CHECK: %[[X:.*]] = plan.buffer {value = "gemm"}
       // CHECK: %[[Y:.*]] = plan.buffer {value = "gemm"}
       // CHECK: plan.rows "dies" rows(4) ins(%[[X]], %[[Y]] : {{.*}}) outs(%[[Y]] :
       // CHECK: %[[Z:.*]] = plan.buffer {value = "lives"}
       // CHECK: plan.rows "lives" rows(4) ins(%[[Y]] : {{.*}}) outs(%[[Z]] :
-      // FRESH: plan.rows "dies" rows(4) ins(%{{.*}}, %[[Y:.*]] : {{.*}}) outs(%[[Z:.*]] :
-      %x = plan.zeros : tensor<4x8xf32>
+      // FRESH: %[[Z:.*]] = plan.buffer {value = "dies"}
+      // FRESH-NEXT: plan.rows "dies" rows(4) {{.*}} outs(%[[Z]] :
+      %z0 = plan.zeros : tensor<4x8xf32>
+      %x = plan.gemm %z0, %w : tensor<4x8xf32>, memref<8x8xf32> -> tensor<4x8xf32>
       %y = plan.gemm %x, %w : tensor<4x8xf32>, memref<8x8xf32> -> tensor<4x8xf32>
       %z = plan.rows "dies" rows(4) ins(%x, %y : tensor<4x8xf32>, tensor<4x8xf32>)
              access [#plan.access<row>, #plan.access<row>] results [#plan.access<row>] -> tensor<4x8xf32> {
@@ -159,7 +161,7 @@ plan.program @zeros #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(4
       // CHECK-NEXT: %[[B:.*]] = plan.buffer
       // CHECK-NEXT: plan.fill %[[B]]
       // CHECK-NEXT: plan.rows_loop
-      // CHECK: plan.rows "scatter" {{.*}} outs(%[[A]], %[[B]] :
+      // CHECK: plan.rows "scatter" {{.*}} outs(%[[B]], %[[A]] :
       %z = plan.zeros : tensor<4x8xf32>
       %r:2 = plan.rows_loop chunk(2) (%i = %rows, %l = %labels : memref<4xi32>, memref<4xi32>) iter(%a = %z, %b = %z) : tensor<4x8xf32>, tensor<4x8xf32> {
         %x = plan.zeros : tensor<2x8xf32>

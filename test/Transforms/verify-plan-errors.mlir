@@ -7,8 +7,8 @@ plan.program @unset #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(4
     %w = plan.parameter "w" normal : memref<8x8xf32>
     plan.micro_batch {
       // expected-note @below {{this one: it is not written before, or overwritten since}}
-      %x = plan.buffer at 0 : memref<4x8xf32>
-      %y = plan.buffer at 128 : memref<4x8xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
+      %y = plan.buffer at 128 {value = "b"} : memref<4x8xf32>
       // expected-error @below {{reads a buffer that does not hold its value}}
       plan.gemm %x, %w outs(%y : memref<4x8xf32>) : memref<4x8xf32>, memref<8x8xf32>
     }
@@ -26,8 +26,8 @@ plan.program @overlap #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length
     %w = plan.parameter "w" normal : memref<8x8xf32>
     plan.micro_batch {
       // expected-note @below {{this one: it is not written before, or overwritten since}}
-      %x = plan.buffer at 0 : memref<4x8xf32>
-      %y = plan.buffer at 64 : memref<4x8xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
+      %y = plan.buffer at 64 {value = "b"} : memref<4x8xf32>
       plan.fill %x : memref<4x8xf32>
       plan.fill %y : memref<4x8xf32>
       // expected-error @below {{reads a buffer that does not hold its value}}
@@ -47,9 +47,9 @@ plan.program @own_input #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_leng
     %w = plan.parameter "w" normal : memref<8x8xf32>
     plan.micro_batch {
       // expected-note @below {{this one: it is not written before, or overwritten since}}
-      %x = plan.buffer at 0 : memref<4x8xf32>
-      %y = plan.buffer at 64 : memref<4x8xf32>
-      %z = plan.buffer at 256 : memref<4x8xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
+      %y = plan.buffer at 64 {value = "b"} : memref<4x8xf32>
+      %z = plan.buffer at 256 {value = "b"} : memref<4x8xf32>
       plan.fill %x : memref<4x8xf32>
       plan.gemm %x, %w outs(%y : memref<4x8xf32>) : memref<4x8xf32>, memref<8x8xf32>
       // expected-error @below {{reads a buffer that does not hold its value}}
@@ -69,10 +69,10 @@ plan.program @gradient #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_lengt
     // expected-note @below {{this one: it is not written before, or overwritten since}}
     %dw = plan.gradient "w" : memref<8x8xf32>
     plan.micro_batch {
-      %x = plan.buffer at 0 : memref<4x8xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
       plan.fill %x : memref<4x8xf32>
       // expected-error @below {{reads a buffer that does not hold its value}}
-      plan.gemm %x, %x transpose_a outs(%dw : memref<8x8xf32>) {combine = 1 : i32} : memref<4x8xf32>, memref<4x8xf32>
+      plan.gemm %x, %x transpose_a outs(%dw : memref<8x8xf32>) {combine = #plan<combine add>} : memref<4x8xf32>, memref<4x8xf32>
     }
     plan.update {
     }
@@ -87,9 +87,9 @@ plan.program @in_transit #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_len
   plan.stage 0 {
     %w = plan.parameter "w" normal : memref<8x8xf32>
     plan.micro_batch {
-      %x = plan.buffer at 0 : memref<4x8xf32>
-      %y = plan.buffer at 128 : memref<4x8xf32>
-      %z = plan.buffer at 256 : memref<4x8xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
+      %y = plan.buffer at 128 {value = "b"} : memref<4x8xf32>
+      %z = plan.buffer at 256 {value = "b"} : memref<4x8xf32>
       plan.fill %x : memref<4x8xf32>
       sp.ring_shift_start (%x) into (%y : memref<4x8xf32>) tag 0 : memref<4x8xf32>
       // expected-error @below {{reads a buffer before the wait for what it receives}}
@@ -108,8 +108,8 @@ plan.program @in_transit #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_len
 plan.program @sent #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
   plan.stage 0 {
     plan.micro_batch {
-      %x = plan.buffer at 0 : memref<4x8xf32>
-      %y = plan.buffer at 128 : memref<4x8xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
+      %y = plan.buffer at 128 {value = "b"} : memref<4x8xf32>
       plan.fill %x : memref<4x8xf32>
       sp.ring_shift_start (%x) into (%y : memref<4x8xf32>) tag 0 : memref<4x8xf32>
       // expected-error @below {{writes a buffer that is in transit between ranks}}
@@ -128,9 +128,9 @@ plan.program @sent #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_length(8)
 plan.program @sent_bytes #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
   plan.stage 0 {
     plan.micro_batch {
-      %x = plan.buffer at 0 : memref<4x8xf32>
-      %y = plan.buffer at 128 : memref<4x8xf32>
-      %z = plan.buffer at 64 : memref<4xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
+      %y = plan.buffer at 128 {value = "b"} : memref<4x8xf32>
+      %z = plan.buffer at 64 {value = "b"} : memref<4xf32>
       plan.fill %x : memref<4x8xf32>
       sp.ring_shift_start (%x) into (%y : memref<4x8xf32>) tag 0 : memref<4x8xf32>
       // expected-error @below {{writes a buffer that is in transit between ranks}}
@@ -149,8 +149,8 @@ plan.program @sent_bytes #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_len
 plan.program @no_wait #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
   plan.stage 0 {
     plan.micro_batch {
-      %x = plan.buffer at 0 : memref<4x8xf32>
-      %y = plan.buffer at 128 : memref<4x8xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
+      %y = plan.buffer at 128 {value = "b"} : memref<4x8xf32>
       plan.fill %x : memref<4x8xf32>
       // expected-error @below {{has no wait with tag 0 behind it in its block}}
       sp.ring_shift_start (%x) into (%y : memref<4x8xf32>) tag 0 : memref<4x8xf32>
@@ -186,8 +186,8 @@ plan.program @rows_loop #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_leng
     %labels = plan.input masked_labels : memref<4xi32>
     plan.micro_batch {
       // expected-note @below {{this one: it is not written before, or overwritten since}}
-      %x = plan.buffer at 0 : memref<4x8xf32>
-      %y = plan.buffer at 128 : memref<4x8xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
+      %y = plan.buffer at 128 {value = "b"} : memref<4x8xf32>
       plan.rows_loop chunk(2) (%i = %rows, %l = %labels : memref<4xi32>, memref<4xi32>) {
         plan.fill %x : memref<4x8xf32>
         sp.yield
@@ -210,8 +210,8 @@ plan.program @second_iteration #sp.grid<dp = 1, pp = 1, sp = 4> micro_batch(1) s
     %dx = plan.gradient "x" : memref<4x8xf32>
     plan.micro_batch {
       // expected-note @below {{this one: it is not written before, or overwritten since}}
-      %x = plan.buffer at 0 : memref<4x8xf32>
-      %y = plan.buffer at 64 : memref<4x8xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
+      %y = plan.buffer at 64 {value = "b"} : memref<4x8xf32>
       plan.fill %x : memref<4x8xf32>
       sp.ring_loop {
         // expected-error @below {{reads a buffer that does not hold its value}}
@@ -232,8 +232,8 @@ plan.program @second_iteration #sp.grid<dp = 1, pp = 1, sp = 4> micro_batch(1) s
 plan.program @skip_last #sp.grid<dp = 1, pp = 1, sp = 4> micro_batch(1) seq_length(16) chunk_length(4) vocabulary(8) {
   plan.stage 0 {
     plan.micro_batch {
-      %x = plan.buffer at 0 : memref<4x8xf32>
-      %y = plan.buffer at 128 : memref<4x8xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
+      %y = plan.buffer at 128 {value = "b"} : memref<4x8xf32>
       plan.fill %x : memref<4x8xf32>
       sp.ring_loop {
         sp.ring_shift_start (%x) into (%y : memref<4x8xf32>) tag 0 skip_last : memref<4x8xf32>
@@ -255,7 +255,7 @@ plan.program @in_place #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_lengt
   plan.stage 0 {
     %w = plan.parameter "w" normal : memref<8x8xf32>
     plan.micro_batch {
-      %x = plan.buffer at 0 : memref<4x8xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
       plan.fill %x : memref<4x8xf32>
       // expected-error @below {{overwrites a buffer while it reads it}}
       plan.gemm %x, %w outs(%x : memref<4x8xf32>) : memref<4x8xf32>, memref<8x8xf32>
@@ -273,7 +273,7 @@ plan.program @gathered #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_lengt
   plan.stage 0 {
     %rows = plan.input masked_rows : memref<4xi32>
     plan.micro_batch {
-      %x = plan.buffer at 0 : memref<4x8xf32>
+      %x = plan.buffer at 0 {value = "b"} : memref<4x8xf32>
       plan.fill %x : memref<4x8xf32>
       // expected-error @below {{overwrites a buffer while it reads it}}
       plan.rows "permute" rows(4) ins(%rows, %x : memref<4xi32>, memref<4x8xf32>) outs(%x : memref<4x8xf32>)

@@ -36,7 +36,7 @@ plan.program @p #sp.grid<dp = 1, pp = 1, sp = 4> micro_batch(2) seq_length(64) c
         ^bb0(%i: i32, %e: tensor<64xf32>):
           plan.row_yield %e : tensor<64xf32>
         }
-        %g2 = plan.gemm %h, %h transpose_a {active_rows = 2 : i32} : tensor<8x64xf32>, tensor<8x64xf32> -> tensor<64x64xf32>
+        %g2 = plan.gemm %h, %h transpose_a {active_rows = #plan<active_rows k>} : tensor<8x64xf32>, tensor<8x64xf32> -> tensor<64x64xf32>
         plan.accumulate %g2 into %dw : tensor<64x64xf32>, memref<64x64xf32>
         %acc2, %sb = plan.rows "scatter" rows(8) ins(%rr, %h : memref<8xi32>, tensor<8x64xf32>) outs(%acc : tensor<2x16x64xf32>) access [#plan.access<row_scalar>, #plan.access<row>] results [#plan.access<scatter 0>, #plan.access<sum_rows>] -> tensor<2x16x64xf32>, tensor<64xf32> attributes {active_rows} {
         ^bb0(%i: i32, %e: tensor<64xf32>):
