@@ -42,7 +42,8 @@ std::string nameIn(const SafetensorsFile &file, const std::string &parameter) {
 
 void copyTensor(Executor &executor, int index, ParameterPart part, const Tensor &tensor) {
   std::vector<float> values(static_cast<size_t>(tensor.elements()));
-  std::memcpy(values.data(), tensor.data, tensor.bytes);
+  if (tensor.bytes)
+    std::memcpy(values.data(), tensor.data, tensor.bytes);
   executor.writeParameter(index, part, values);
 }
 

@@ -54,6 +54,19 @@ uint64_t segmentBytes(const Stage &stage, Segment segment) {
   fail("unknown segment {}", static_cast<int>(segment));
 }
 
+// Bytes of a tensor of that shape. FlatBuffers' verifier leaves the alignment of a vector's 8-byte
+// elements unchecked.
+uint64_t shapedBytes(const flatbuffers::Vector<int64_t> *shape, uint64_t elementBytes) {
+  uint64_t bytes = elementBytes;
+  if (!shape || shape->size() == 0)
+    return bytes;
+  if (reinterpret_cast<uintptr_t>(shape->Data()) % alignof(int64_t) != 0)
+    fail("its shape is not aligned to 8 bytes");
+  for (int64_t extent : *shape)
+    bytes = product({static_cast<int64_t>(bytes), extent});
+  return bytes;
+}
+
 void checkBuffer(const Stage &stage, const Buffer &buffer) {
   uint64_t segment = segmentBytes(stage, buffer.segment());
   if (buffer.offset() % 64 != 0)
@@ -61,10 +74,7 @@ void checkBuffer(const Stage &stage, const Buffer &buffer) {
   if (buffer.offset() > segment || buffer.bytes() > segment - buffer.offset())
     fail("bytes {} to {} + {} are outside of segment {} of {} bytes", buffer.offset(),
          buffer.offset(), buffer.bytes(), EnumNameSegment(buffer.segment()), segment);
-  uint64_t bytes = bytesOf(buffer.type());
-  if (buffer.shape())
-    for (int64_t extent : *buffer.shape())
-      bytes = product({static_cast<int64_t>(bytes), extent});
+  uint64_t bytes = shapedBytes(buffer.shape(), bytesOf(buffer.type()));
   if (buffer.shape() && bytes > buffer.bytes())
     fail("its shape needs {} bytes, it has {}", bytes, buffer.bytes());
 }
@@ -150,10 +160,7 @@ private:
   }
 
   void checkParameter(const Parameter &parameter) {
-    uint64_t bytes = 4;
-    if (parameter.shape())
-      for (int64_t extent : *parameter.shape())
-        bytes = product({static_cast<int64_t>(bytes), extent});
+    uint64_t bytes = shapedBytes(parameter.shape(), 4);
     if (parameter.initializer() < Initializer::MIN || parameter.initializer() > Initializer::MAX)
       fail("unknown initializer {}", static_cast<int>(parameter.initializer()));
     if (!names.insert(parameter.name()->string_view()).second)
@@ -169,8 +176,8 @@ private:
     if (metric.kind() < MetricKind::MIN || metric.kind() > MetricKind::MAX)
       fail("unknown kind {}", static_cast<int>(metric.kind()));
     auto index = static_cast<unsigned>(metric.buffer());
-    bool isDouble = index < stage.buffers()->size() &&
-                    stage.buffers()->Get(index)->type() == DataType::F64;
+    bool isDouble =
+        index < stage.buffers()->size() && stage.buffers()->Get(index)->type() == DataType::F64;
     buffer(metric.buffer(), Segment::Gradient, isDouble ? 8 : 4,
            isDouble ? DataType::F64 : DataType::F32);
   }
