@@ -13,8 +13,8 @@ namespace seqpar {
 using namespace mlir;
 using namespace seqpar;
 
-/// Puts `builder` behind the last op of `block` that makes one of `values`, and behind the starts of
-/// earlier exchanges there: they keep their order.
+/// Puts `builder` behind the last op of `block` that makes one of `values`, and behind the starts
+/// of earlier exchanges there: they keep their order.
 static void setInsertionPointAfterDefinitions(OpBuilder &builder, Block *block, ValueRange values) {
   builder.setInsertionPointToStart(block);
   Operation *last = nullptr;
