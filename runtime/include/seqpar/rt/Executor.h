@@ -118,7 +118,6 @@ private:
   std::vector<void *> kernelOperands;                        // of the kernel being launched
   std::vector<Pending> pending;                              // exchanges not yet waited for
   std::vector<const program::Instruction *> lossReductions;  // of `update`, for evaluate()
-  bool lossesAreSummed = true; // by those, over all ranks that have a part of them
   StepInputs stepInputs;
   int64_t maskedRows = 0; // of the present micro-batch on this rank
   const int32_t *sampleNumbers = nullptr;
