@@ -1,0 +1,61 @@
+//===- SegmentLayoutTest.cpp - parameters in groups -----------------------===//
+#include "seqpar/Transforms/SegmentLayout.h"
+
+#include <gtest/gtest.h>
+
+using namespace seqpar;
+
+namespace {
+
+TEST(SegmentLayout, GroupsHoldEqualParametersWithoutHolesBetweenThem) {
+  std::vector<ParameterInfo> parameters = {{5, {0, 2}, false},
+                                           {5000, {2, 0}, true},
+                                           {7, {0}, true},
+                                           {1, {0, 2}, true},
+                                           {4096, {}, false}};
+  SegmentLayout layout = computeSegmentLayout(parameters);
+  ASSERT_EQ(layout.groups.size(), 4u);
+  int64_t end = 0;
+  for (const SegmentGroup &group : layout.groups) {
+    EXPECT_EQ(group.offset, end);
+    end += group.rows * kUpdateColumns;
+  }
+  EXPECT_EQ(layout.elements, end);
+
+  std::vector<int> members(layout.groups.size());
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    int64_t offset = layout.offsets[i];
+    EXPECT_EQ(offset * 4 % kBufferAlignment, 0);
+    for (size_t g = 0; g < layout.groups.size(); ++g) {
+      const SegmentGroup &group = layout.groups[g];
+      if (offset < group.offset || offset >= group.offset + group.rows * kUpdateColumns)
+        continue;
+      ++members[g];
+      EXPECT_LE(offset + parameters[i].elements, group.offset + group.rows * kUpdateColumns);
+      EXPECT_EQ(group.decay, parameters[i].decay);
+      EXPECT_EQ(group.partialAxes.size(), parameters[i].partialAxes.size());
+    }
+    for (size_t j = 0; j < i; ++j)
+      EXPECT_TRUE(offset + parameters[i].elements <= layout.offsets[j] ||
+                  layout.offsets[j] + parameters[j].elements <= offset);
+  }
+  EXPECT_EQ(members, (std::vector<int>{2, 1, 1, 1}));
+  // The order in which axes are named does not matter: {2, 0} is {0, 2}.
+  EXPECT_EQ(layout.offsets[1], 0);
+}
+
+TEST(SegmentLayout, ReductionsCoverNeighbours) {
+  SegmentLayout layout =
+      computeSegmentLayout({{1, {0}, true}, {1, {2}, true}, {1, {0}, false}, {1, {2}, false}});
+  ASSERT_EQ(layout.groups.size(), 4u);
+  EXPECT_EQ(layout.groups[0].partialAxes, layout.groups[1].partialAxes);
+  EXPECT_EQ(layout.groups[2].partialAxes, layout.groups[3].partialAxes);
+}
+
+TEST(SegmentLayout, NoParameters) {
+  SegmentLayout layout = computeSegmentLayout({});
+  EXPECT_EQ(layout.elements, 0);
+  EXPECT_TRUE(layout.groups.empty());
+}
+
+} // namespace
