@@ -119,7 +119,7 @@ def Plan_BufferOp : Plan_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
     Made by `bufferize`, at the first op that writes it; `assign-arena` sets the offset in bytes.
     `communication`: holds data in transit between ranks. `value` names the value of the model.
   }];
-  let arguments = (ins OptionalAttr<I64Attr>:$offset, UnitAttr:$communication, DefaultValuedAttr<StrAttr, "">:$value);
+  let arguments = (ins OptionalAttr<I64Attr>:$offset, UnitAttr:$communication, DefaultValuedStrAttr<StrAttr, "">:$value);
   let results = (outs AnyMemRef:$result);
   let assemblyFormat = "(`at` $offset^)? (`communication` $communication^)? attr-dict `:` type($result)";
 }
