@@ -4,8 +4,14 @@ seqpar_add_unit_test(rt_communicator_thread_test
   LIBS seqpar_rt_comm)
 
 set(RUNTIME_TOY ProgramBuilder.cpp TestDevice.cpp ToyModel.cpp)
+set(PROGRAM_BOUNDS ProgramBoundsTest.cpp)
+if(SEQPAR_SANITIZE MATCHES "thread")
+  # It runs programs with changed bytes. Those stay inside their memory, which the address sanitizer checks, but what
+  # they overwrite while it is in transit to another rank is a race of the changed program.
+  set(PROGRAM_BOUNDS)
+endif()
 seqpar_add_unit_test(rt_program_file_test
-  SOURCES ProgramFileTest.cpp ProgramBoundsTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+  SOURCES ProgramFileTest.cpp ${PROGRAM_BOUNDS} ${RUNTIME_TOY} LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_executor_test
   SOURCES ExecutorTest.cpp ExecutorInputsTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
 # Counts allocations by an operator new of its own; the thread sanitizer brings one too.
