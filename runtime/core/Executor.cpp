@@ -34,10 +34,11 @@ Executor::Executor(const ProgramFile &file, Device &device, Communicator &commun
   for (const Kernel *kernel : *program.kernels())
     operands = std::max<size_t>(operands, kernel->operands()->size());
   kernelOperands.resize(operands);
-  pending.reserve(64);
+  maskedRows.resize(static_cast<size_t>(theStage.slots()));
+  pending.reserve(64 + 8 * maskedRows.size());
   for (const Input *input : *theStage.inputs())
     if (input->kind() == InputKind::SampleNumbers)
-      sampleNumbers = reinterpret_cast<const int32_t *>(address(input->buffer()));
+      sampleNumbers = input->buffer();
   findLossReductions();
 }
 
@@ -83,9 +84,10 @@ void Executor::findLossReductions() {
   }
 }
 
-uint8_t *Executor::address(int buffer) const {
+uint8_t *Executor::address(int buffer, size_t slot) const {
   const Buffer &found = *theStage.buffers()->Get(buffer);
-  return segments[static_cast<size_t>(found.segment())].get() + found.offset();
+  return segments[static_cast<size_t>(found.segment())].get() + found.offset() +
+         slot * found.slot_bytes();
 }
 
 void Executor::initializeParameters(uint32_t seed) {
@@ -169,33 +171,54 @@ double Executor::metric(MetricKind kind) const {
 }
 
 void Executor::step(const StepInputs &inputs, const GlobalBatch &batch) {
-  runMicroBatches(inputs, batch);
-  Scope scope;
-  runList(*theStage.update(), scope);
+  beginStep(inputs, batch);
+  if (theStage.order()) {
+    for (const Turn *each : *theStage.order())
+      turn(each->micro_batch(), each->backward(), batch);
+  } else {
+    for (int64_t i = 0; i < program.micro_batches(); ++i) {
+      turn(i, false, batch);
+      turn(i, true, batch);
+    }
+  }
+  runList(*theStage.update(), Scope());
   device.synchronize();
 }
 
 void Executor::evaluate(const StepInputs &inputs, const GlobalBatch &batch) {
-  runMicroBatches(inputs, batch);
-  Scope scope;
+  beginStep(inputs, batch);
+  for (int64_t i = 0; i < program.micro_batches(); ++i) {
+    // What a micro-batch sends is waited for in its backward part: here, when its slot is needed.
+    wait(i - theStage.slots());
+    turn(i, false, batch);
+  }
+  wait(Scope::kUpdate);
   for (const Instruction *reduction : lossReductions)
-    run(*reduction, scope);
+    run(*reduction, Scope());
   device.synchronize();
 }
 
-void Executor::runMicroBatches(const StepInputs &inputs, const GlobalBatch &batch) {
+void Executor::beginStep(const StepInputs &inputs, const GlobalBatch &batch) {
   int64_t samples = program.micro_batch() * program.micro_batches() * program.dp();
   if (batch.samples != samples || batch.length != program.seq_length())
     fail("expected a global batch of {} samples of {} positions, found {} of {}", samples,
          program.seq_length(), batch.samples, batch.length);
   stepInputs = inputs;
   writeStepInputs(batch);
-  for (int64_t i = 0; i < program.micro_batches(); ++i) {
-    writeMicroBatch(batch, i);
-    Scope scope;
-    scope.firstMicroBatch = i == 0;
-    runList(*theStage.micro_batch(), scope);
-  }
+}
+
+void Executor::turn(int64_t microBatch, bool backward, const GlobalBatch &batch) {
+  Scope scope;
+  scope.microBatch = microBatch;
+  scope.slot = static_cast<size_t>(microBatch % theStage.slots());
+  if (!backward)
+    writeMicroBatch(batch, scope);
+  const auto &list = *theStage.micro_batch();
+  unsigned middle = std::min(theStage.backward_begin(), list.size());
+  if (backward)
+    runList(list, middle, list.size(), scope);
+  else
+    runList(list, 0, middle, scope);
 }
 
 } // namespace seqpar::rt

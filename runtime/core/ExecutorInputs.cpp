@@ -1,6 +1,6 @@
 //===- ExecutorInputs.cpp - a rank's part of the global batch ---*- C++ -*-===//
 
-#include "seqpar/rt/Executor.h"
+#include "ExecutorScope.h"
 
 #include <algorithm>
 #include <cmath>
@@ -39,34 +39,37 @@ void Executor::writeStepInputs(const GlobalBatch &batch) {
 }
 
 // Micro-batch m of replica d: samples (m * dp + d) * B + 0 ... B - 1 of the global batch.
-void Executor::writeMicroBatch(const GlobalBatch &batch, int64_t microBatch) {
-  int64_t first = (microBatch * program.dp() + coordinates.dp) * program.micro_batch();
-  findMaskedRows(batch, first);
+void Executor::writeMicroBatch(const GlobalBatch &batch, const Scope &scope) {
+  int64_t first = (scope.microBatch * program.dp() + coordinates.dp) * program.micro_batch();
+  maskedRows[scope.slot] = findMaskedRows(batch, first);
   for (const Input *input : *theStage.inputs()) {
     size_t elements = fillInput(input->kind(), batch, first);
     if (elements) {
-      device.copyToDevice(address(input->buffer()), staging.data(), elements * sizeof(int32_t));
+      device.copyToDevice(address(input->buffer(), scope.slot), staging.data(),
+                          elements * sizeof(int32_t));
       device.synchronize(); // staging is used again
     }
   }
 }
 
-// Rows (b * C + i) of this rank where a token is predicted, and the tokens.
-void Executor::findMaskedRows(const GlobalBatch &batch, int64_t first) {
+// Rows (b * C + i) of this rank where a token is predicted, and the tokens; returns how many.
+int64_t Executor::findMaskedRows(const GlobalBatch &batch, int64_t first) {
   int64_t chunk = program.chunk_length(), begin = coordinates.sp * chunk;
-  maskedRows = 0;
+  size_t found = 0;
   for (int64_t b = 0; b < program.micro_batch(); ++b) {
     const int32_t *mask = batch.lossMask.data() + (first + b) * batch.length;
     const int32_t *labels = batch.labels.data() + (first + b) * batch.length;
     for (int64_t i = begin; i < std::min(batch.length, begin + chunk); ++i) {
       if (!mask[i])
         continue;
-      stagedRows[static_cast<size_t>(maskedRows)] = static_cast<int32_t>(b * chunk + i - begin);
-      stagedLabels[static_cast<size_t>(maskedRows++)] = labels[i];
+      stagedRows[found] = static_cast<int32_t>(b * chunk + i - begin);
+      stagedLabels[found++] = labels[i];
     }
   }
-  std::fill(stagedRows.begin() + maskedRows, stagedRows.end(), -1);
-  std::fill(stagedLabels.begin() + maskedRows, stagedLabels.end(), -1);
+  auto rest = static_cast<std::ptrdiff_t>(found);
+  std::fill(stagedRows.begin() + rest, stagedRows.end(), -1);
+  std::fill(stagedLabels.begin() + rest, stagedLabels.end(), -1);
+  return static_cast<int64_t>(found);
 }
 
 // Fills `staging` with an input of a micro-batch; returns its elements, 0 for inputs of the step.

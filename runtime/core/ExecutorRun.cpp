@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <type_traits>
 
 namespace seqpar::rt {
 
@@ -49,16 +50,16 @@ ElementType elementType(DataType type) {
 template <typename T> T *Executor::at(const Operand *operand, const Scope &scope) const {
   bool other = operand->alternate() >= 0 && scope.iteration != 0 && scope.iteration % 2 == 0;
   int buffer = other ? operand->alternate() : operand->buffer();
-  uint8_t *found = address(buffer);
+  uint8_t *found = address(buffer, scope.slot);
   if (scope.rows && (buffer == scope.rows->rows() || buffer == scope.rows->labels()))
     found += static_cast<size_t>(scope.firstRow) * sizeof(int32_t);
   return reinterpret_cast<T *>(found);
 }
 
 void Executor::runList(const flatbuffers::Vector<flatbuffers::Offset<Instruction>> &list,
-                       const Scope &scope) {
-  for (const Instruction *instruction : list)
-    run(*instruction, scope);
+                       unsigned begin, unsigned end, const Scope &scope) {
+  for (unsigned i = begin; i < end; ++i)
+    run(*list.Get(i), scope);
 }
 
 void Executor::run(const Instruction &instruction, const Scope &scope) {
@@ -94,7 +95,7 @@ void Executor::dispatch(const Instruction &instruction, const Scope &scope) {
     return ringShift(*instruction.operation_as_RingShiftStart(), scope);
   case Operation::Wait: {
     auto &op = *instruction.operation_as_Wait();
-    return op.skip_last() && scope.lastIteration ? void() : wait(op.tag());
+    return op.skip_last() && scope.lastIteration ? void() : wait(scope.microBatch, op.tag());
   }
   case Operation::AllReduce: {
     auto &op = *instruction.operation_as_AllReduce();
@@ -114,17 +115,13 @@ void Executor::dispatch(const Instruction &instruction, const Scope &scope) {
     return communicator.reduceScatter(at<void>(op.send(), scope), at<void>(op.receive(), scope),
                                       op.outer(), op.inner(), elementType(op.type()), op.axes());
   }
-  case Operation::Send: {
-    auto &op = *instruction.operation_as_Send();
-    return exchangeWithStage(at<void>(op.buffer(), scope), op.bytes(), op.stage(), op.tag(), true);
-  }
-  case Operation::Receive: {
-    auto &op = *instruction.operation_as_Receive();
-    return exchangeWithStage(at<void>(op.buffer(), scope), op.bytes(), op.stage(), op.tag(), false);
-  }
+  case Operation::Send:
+    return exchangeWithStage(*instruction.operation_as_Send(), scope);
+  case Operation::Receive:
+    return exchangeWithStage(*instruction.operation_as_Receive(), scope);
   case Operation::Fill: {
     auto &op = *instruction.operation_as_Fill();
-    if (!op.first_micro_batch_only() || scope.firstMicroBatch)
+    if (!op.first_micro_batch_only() || scope.microBatch == 0)
       device.zero(at<void>(op.buffer(), scope), op.bytes());
     return;
   }
@@ -181,14 +178,15 @@ AttentionShape attentionShape(const Op &op, const Coordinates &at, int sp, int i
 
 } // namespace
 
-AttentionDropout Executor::dropout(float rate, int site, int64_t keyOffset) const {
+AttentionDropout Executor::dropout(float rate, int site, int64_t keyOffset,
+                                   const Scope &scope) const {
   if (rate == 0 || !stepInputs.training)
     return {};
   return {.rate = rate,
           .seed = stepInputs.seed,
           .step = static_cast<uint32_t>(stepInputs.step),
           .site = static_cast<uint32_t>(site),
-          .samples = sampleNumbers,
+          .samples = reinterpret_cast<const int32_t *>(address(sampleNumbers, scope.slot)),
           .queryOffset = coordinates.sp * program.chunk_length(),
           .keyOffset = keyOffset};
 }
@@ -205,7 +203,7 @@ void Executor::attentionForward(const AttentionForward &op, const Scope &scope) 
                             .sum = at<float>(op.sum(), scope),
                             .initialize = op.initialize(),
                             .finish = op.finish() && (scope.iteration == 0 || scope.lastIteration),
-                            .dropout = dropout(op.dropout(), op.site(), shape.maskOffset)};
+                            .dropout = dropout(op.dropout(), op.site(), shape.maskOffset, scope)};
   device.attentionForward(args);
 }
 
@@ -227,7 +225,7 @@ void Executor::attentionBackward(const AttentionBackward &op, const Scope &scope
                              .dv = at<float>(op.dv(), scope),
                              .initialize = op.initialize(),
                              .accumulateKV = laterBlock || scope.accumulates(op.combine_kv()),
-                             .dropout = dropout(op.dropout(), op.site(), shape.maskOffset)};
+                             .dropout = dropout(op.dropout(), op.site(), shape.maskOffset, scope)};
   device.attentionBackward(args);
 }
 
@@ -240,28 +238,37 @@ void Executor::ringShift(const RingShiftStart &op, const Scope &scope) {
   next.sp = (coordinates.sp + 1) % grid.sp;
   previous.sp = (coordinates.sp + grid.sp - 1) % grid.sp;
   for (const Operand *each : *op.receive())
-    pending.push_back({op.tag(), communicator.receive(at<void>(each, scope), op.bytes(),
-                                                      grid.rankOf(previous), op.tag())});
-  for (const Operand *each : *op.send())
     pending.push_back(
-        {op.tag(), communicator.send(at<void>(each, scope), op.bytes(), grid.rankOf(next), op.tag(),
-                                     Traffic::RingShift)});
+        {op.tag(), scope.microBatch,
+         communicator.receive(at<void>(each, scope), op.bytes(), grid.rankOf(previous), op.tag())});
+  for (const Operand *each : *op.send())
+    pending.push_back({op.tag(), scope.microBatch,
+                       communicator.send(at<void>(each, scope), op.bytes(), grid.rankOf(next),
+                                         op.tag(), Traffic::RingShift)});
 }
 
-void Executor::exchangeWithStage(void *data, uint64_t bytes, int stage, int tag, bool send) {
+template <typename Op> void Executor::exchangeWithStage(const Op &op, const Scope &scope) {
   device.synchronize();
-  Coordinates at = coordinates;
-  at.pp = stage;
-  int peer = communicator.grid().rankOf(at);
-  pending.push_back({tag, send ? communicator.send(data, bytes, peer, tag, Traffic::PointToPoint)
-                               : communicator.receive(data, bytes, peer, tag)});
+  Coordinates there = coordinates;
+  there.pp = op.stage();
+  int peer = communicator.grid().rankOf(there);
+  void *data = at<void>(op.buffer(), scope);
+  Communicator::Request request;
+  if constexpr (std::is_same_v<Op, Send>)
+    request = communicator.send(data, op.bytes(), peer, op.tag(), Traffic::PointToPoint);
+  else
+    request = communicator.receive(data, op.bytes(), peer, op.tag());
+  pending.push_back({op.tag(), scope.microBatch, request});
 }
 
-void Executor::wait(int tag) {
+void Executor::wait(int64_t lastMicroBatch, std::optional<int> tag) {
+  auto awaited = [&](const Pending &exchange) {
+    return exchange.microBatch <= lastMicroBatch && exchange.tag == tag.value_or(exchange.tag);
+  };
   for (const Pending &exchange : pending)
-    if (exchange.tag == tag)
+    if (awaited(exchange))
       communicator.wait(exchange.request);
-  std::erase_if(pending, [&](const Pending &exchange) { return exchange.tag == tag; });
+  std::erase_if(pending, awaited);
 }
 
 void Executor::ringLoop(const RingLoop &op, const Scope &scope) {
@@ -276,9 +283,10 @@ void Executor::ringLoop(const RingLoop &op, const Scope &scope) {
 void Executor::rowsLoop(const RowsLoop &op, const Scope &scope) {
   Scope inside = scope;
   inside.rows = &op;
-  for (int64_t first = 0; first < maskedRows; first += op.chunk()) {
+  const int64_t count = maskedRows[scope.slot];
+  for (int64_t first = 0; first < count; first += op.chunk()) {
     inside.firstRow = first;
-    inside.activeRows = std::min(op.chunk(), maskedRows - first);
+    inside.activeRows = std::min(op.chunk(), count - first);
     runList(*op.body(), inside);
   }
 }

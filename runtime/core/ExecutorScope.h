@@ -3,10 +3,15 @@
 
 #include "seqpar/rt/Executor.h"
 
+#include <limits>
+
 namespace seqpar::rt {
 
 struct Executor::Scope {
-  bool firstMicroBatch = false;
+  /// Micro-batch of the turn; in the update, which is after all of them, none.
+  static constexpr int64_t kUpdate = std::numeric_limits<int64_t>::max();
+  int64_t microBatch = kUpdate;
+  size_t slot = 0;                         ///< of the micro-batch
   int iteration = 0;                       ///< of the ring loop, from 1; 0 outside of one
   bool lastIteration = false;              ///< of the ring loop
   const program::RowsLoop *rows = nullptr; ///< the rows loop around
@@ -15,7 +20,7 @@ struct Executor::Scope {
 
   bool accumulates(program::Combine combine) const {
     return combine == program::Combine::Add ||
-           (combine == program::Combine::AddAfterFirstMicroBatch && !firstMicroBatch);
+           (combine == program::Combine::AddAfterFirstMicroBatch && microBatch != 0);
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include "InstructionCheck.h"
 
+#include "OrderCheck.h"
 #include "seqpar/rt/Error.h"
 
 #include <algorithm>
@@ -31,8 +32,6 @@ public:
   }
 
   void list(const InstructionList &instructions, const Place &place);
-  /// Follows the exchanges through the list, loops unrolled: each tag is started, then waited for.
-  void exchanges(const InstructionList &instructions, int iteration, std::vector<int> &pending);
 
 private:
   void instruction(const Instruction &instruction, const Place &place);
@@ -71,12 +70,6 @@ private:
 
 bool isIndexed(Access access) {
   return access == Access::Gather || access == Access::ScatterAdd || access == Access::Scatter;
-}
-
-std::string locationOf(const Instruction &instruction) {
-  if (instruction.location() && instruction.location()->size())
-    return instruction.location()->str();
-  return EnumNameOperation(instruction.operation_type());
 }
 
 void InstructionChecker::list(const InstructionList &instructions, const Place &place) {
@@ -404,33 +397,6 @@ void InstructionChecker::rowsLoop(const RowsLoop &op, const Place &place) {
   list(*op.body(), inside);
 }
 
-void InstructionChecker::exchanges(const InstructionList &instructions, int iteration,
-                                   std::vector<int> &pending) {
-  auto start = [&](int tag) {
-    if (std::find(pending.begin(), pending.end(), tag) != pending.end())
-      fail("exchange {} is started again before it is waited for", tag);
-    pending.push_back(tag);
-  };
-  bool last = iteration != 0 && iteration == program.sp() - 1;
-  for (const Instruction *each : instructions) {
-    if (auto *op = each->operation_as_RingShiftStart(); op && !(op->skip_last() && last)) {
-      start(op->tag());
-    } else if (auto *op = each->operation_as_Send()) {
-      start(op->tag());
-    } else if (auto *op = each->operation_as_Receive()) {
-      start(op->tag());
-    } else if (auto *op = each->operation_as_Wait(); op && !(op->skip_last() && last)) {
-      auto found = std::find(pending.begin(), pending.end(), op->tag());
-      if (found == pending.end())
-        fail("{}: waits for exchange {}, which is not started", locationOf(*each), op->tag());
-      pending.erase(found);
-    } else if (auto *op = each->operation_as_RingLoop()) {
-      for (int i = 1; i < program.sp(); ++i)
-        exchanges(*op->body(), i, pending);
-    }
-  }
-}
-
 } // namespace
 
 void checkInstructions(const Program &program, const Stage &stage) {
@@ -439,11 +405,8 @@ void checkInstructions(const Program &program, const Stage &stage) {
     Place place;
     place.update = list == stage.update();
     checker.list(*list, place);
-    std::vector<int> pending;
-    checker.exchanges(*list, 0, pending);
-    if (!pending.empty())
-      fail("exchange {} is never waited for", pending.front());
   }
+  checkExchanges(program, stage);
 }
 
 IndexLimits indexLimits(const Program &program) {

@@ -3,6 +3,7 @@
 #include "ProgramCheck.h"
 
 #include "InstructionCheck.h"
+#include "OrderCheck.h"
 #include "seqpar/rt/Error.h"
 
 #include <algorithm>
@@ -71,9 +72,16 @@ void checkBuffer(const Stage &stage, const Buffer &buffer) {
   uint64_t segment = segmentBytes(stage, buffer.segment());
   if (buffer.offset() % 64 != 0)
     fail("offset {} is not a multiple of 64", buffer.offset());
-  if (buffer.offset() > segment || buffer.bytes() > segment - buffer.offset())
+  if (buffer.slot_bytes() % 64 != 0 || buffer.slot_bytes() > kLargestBytes)
+    fail("expected copies a multiple of 64 bytes apart, found {}", buffer.slot_bytes());
+  if (buffer.slot_bytes() && buffer.segment() != Segment::Arena &&
+      buffer.segment() != Segment::Input)
+    fail("only the arena and the inputs have copies for micro-batches");
+  uint64_t last = product({stage.slots() - 1, static_cast<int64_t>(buffer.slot_bytes())});
+  if (buffer.offset() > segment || last > segment - buffer.offset() ||
+      buffer.bytes() > segment - buffer.offset() - last)
     fail("bytes {} to {} + {} are outside of segment {} of {} bytes", buffer.offset(),
-         buffer.offset(), buffer.bytes(), EnumNameSegment(buffer.segment()), segment);
+         buffer.offset() + last, buffer.bytes(), EnumNameSegment(buffer.segment()), segment);
   uint64_t bytes = shapedBytes(buffer.shape(), bytesOf(buffer.type()));
   if (buffer.shape() && bytes > buffer.bytes())
     fail("its shape needs {} bytes, it has {}", bytes, buffer.bytes());
@@ -84,6 +92,7 @@ public:
   StageChecker(const Program &program, const Stage &stage) : program(program), stage(stage) {}
 
   void run() {
+    checkOrder(program, stage);
     for (Segment segment : EnumValuesSegment())
       if (segmentBytes(stage, segment) > kLargestBytes)
         fail("segment {} of {} bytes is too large", EnumNameSegment(segment),

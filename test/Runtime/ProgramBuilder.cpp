@@ -1,17 +1,31 @@
 #include "ProgramBuilder.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace seqpar::rt::test {
 
 using namespace program;
 
 int ProgramBuilder::buffer(Segment segment, std::vector<int64_t> extents, DataType type,
                            bool communication) {
+  return addBuffer(segment, std::move(extents), type, communication, false);
+}
+
+int ProgramBuilder::slotted(Segment segment, std::vector<int64_t> extents, DataType type) {
+  return addBuffer(segment, std::move(extents), type, false, true);
+}
+
+int ProgramBuilder::addBuffer(Segment segment, std::vector<int64_t> extents, DataType type,
+                              bool communication, bool copies) {
   uint64_t size = type == DataType::F64 ? 8 : 4;
   for (int64_t extent : extents)
     size *= static_cast<uint64_t>(extent);
   uint64_t &end = segmentBytes[static_cast<size_t>(segment)];
-  auto table = CreateBufferDirect(bytes, segment, end, size, type, &extents, communication);
-  end += (size + 63) / 64 * 64;
+  uint64_t aligned = (size + 63) / 64 * 64;
+  auto table = CreateBufferDirect(bytes, segment, end, size, type, &extents, communication, nullptr,
+                                  copies ? aligned : 0);
+  end += aligned * static_cast<uint64_t>(copies ? slots : 1);
   buffers.push_back(table);
   return static_cast<int>(buffers.size()) - 1;
 }
@@ -46,7 +60,7 @@ int ProgramBuilder::input(InputKind kind) {
   default:
     type = DataType::F32;
   }
-  int made = buffer(Segment::Input, extents, type);
+  int made = addBuffer(Segment::Input, extents, type, false, !extents.empty());
   inputBuffers.emplace_back(kind, made);
   inputs.push_back(CreateInput(bytes, kind, made));
   return made;
@@ -114,11 +128,41 @@ ProgramBuilder::Op ProgramBuilder::rows(int64_t chunk, const std::vector<Op> &bo
   return op(CreateRowsLoopDirect(bytes, chunk, rows, labels, &body));
 }
 
+ProgramBuilder::Op ProgramBuilder::send(int buffer, uint64_t count, int stage, int tag) {
+  Operand operand = use(buffer);
+  return op(CreateSend(bytes, &operand, count, stage, tag));
+}
+
+ProgramBuilder::Op ProgramBuilder::receive(int buffer, uint64_t count, int stage, int tag) {
+  Operand operand = use(buffer);
+  return op(CreateReceive(bytes, &operand, count, stage, tag));
+}
+
+void ProgramBuilder::endStage(const std::vector<Op> &forward, const std::vector<Op> &backward,
+                              const std::vector<Op> &update, const std::vector<Turn> &order) {
+  std::vector<Op> microBatch = forward;
+  microBatch.insert(microBatch.end(), backward.begin(), backward.end());
+  stages.push_back(CreateStageDirect(
+      bytes, segmentBytes[0], segmentBytes[0], segmentBytes[1], segmentBytes[2], segmentBytes[3],
+      segmentBytes[4], &buffers, &parameterTables, &inputs, &metrics, &microBatch, &update,
+      static_cast<uint32_t>(forward.size()), slots, order.empty() ? nullptr : &order));
+  std::fill(std::begin(segmentBytes), std::end(segmentBytes), 0);
+  slots = 1;
+  buffers.clear();
+  parameterTables.clear();
+  parameters.clear();
+  inputs.clear();
+  inputBuffers.clear();
+  metrics.clear();
+}
+
 std::vector<uint8_t> ProgramBuilder::finish(const std::vector<Op> &microBatch,
                                             const std::vector<Op> &update) {
-  std::vector<flatbuffers::Offset<Stage>> stages = {CreateStageDirect(
-      bytes, segmentBytes[0], segmentBytes[0], segmentBytes[1], segmentBytes[2], segmentBytes[3],
-      segmentBytes[4], &buffers, &parameterTables, &inputs, &metrics, &microBatch, &update)};
+  endStage(microBatch, {}, update, {});
+  return finish();
+}
+
+std::vector<uint8_t> ProgramBuilder::finish() {
   auto root = CreateProgramDirect(bytes, "test", "0", shape.dp, shape.pp, shape.sp,
                                   shape.microBatch, shape.microBatches, shape.length, shape.chunk,
                                   shape.vocabulary, shape.sop, &stages, &kernels);

@@ -1,6 +1,6 @@
 //===- ProgramBuilder.h - programs for tests --------------------*- C++ -*-===//
 //
-// Writes small programs of one stage by hand. Buffers are laid out one after another.
+// Writes small programs by hand, stage by stage. Buffers are laid out one after another.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -34,7 +34,7 @@ public:
 
   explicit ProgramBuilder(const ProgramShape &shape) : shape(shape) {}
 
-  /// Index of a new buffer.
+  /// Index of a new buffer of the present stage.
   int buffer(program::Segment segment, std::vector<int64_t> extents,
              program::DataType type = program::DataType::F32, bool communication = false);
   /// The buffer of an input, made when it is first asked for.
@@ -66,7 +66,18 @@ public:
   Op ring(const std::vector<Op> &body);
   Op rows(int64_t chunk, const std::vector<Op> &body, int rows = -1, int labels = -1);
 
-  /// The finished file.
+  /// As buffer(), with a copy for each of the `slots` micro-batches that live at a time.
+  int slotted(program::Segment segment, std::vector<int64_t> extents,
+              program::DataType type = program::DataType::F32);
+  Op send(int buffer, uint64_t count, int stage, int tag);
+  Op receive(int buffer, uint64_t count, int stage, int tag);
+
+  /// Ends the present stage; what is made from now on belongs to the next.
+  void endStage(const std::vector<Op> &forward, const std::vector<Op> &backward,
+                const std::vector<Op> &update, const std::vector<program::Turn> &order);
+  /// The finished file of the stages that have ended.
+  std::vector<uint8_t> finish();
+  /// The finished file of one stage.
   std::vector<uint8_t> finish(const std::vector<Op> &microBatch, const std::vector<Op> &update);
 
   struct ParameterBuffers {
@@ -75,9 +86,14 @@ public:
   std::vector<ParameterBuffers> parameters;
   flatbuffers::FlatBufferBuilder bytes;
   ProgramShape shape;
+  int slots = 1; ///< of the present stage; inputs of a micro-batch have as many copies
 
 private:
+  int addBuffer(program::Segment segment, std::vector<int64_t> extents, program::DataType type,
+                bool communication, bool copies);
+
   uint64_t segmentBytes[5] = {};
+  std::vector<flatbuffers::Offset<program::Stage>> stages;
   std::vector<flatbuffers::Offset<program::Buffer>> buffers;
   std::vector<flatbuffers::Offset<program::Parameter>> parameterTables;
   std::vector<flatbuffers::Offset<program::Input>> inputs;

@@ -1,8 +1,9 @@
 //===- Executor.h - runs a program on one rank ------------------*- C++ -*-===//
 //
 // Interprets the instruction lists of one rank: resolves operands to addresses, runs loops, and
-// hands compute to the Device and exchange to the Communicator. Everything is allocated in the
-// constructor; running allocates nothing.
+// hands compute to the Device and exchange to the Communicator. A step is a sequence of turns, each
+// the forward or the backward part of a micro-batch, in the order of the stage. Everything is
+// allocated in the constructor; running allocates nothing.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -17,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -59,8 +61,8 @@ public:
   /// One step over a global batch, which must have passed checkBatch: all micro-batches of this
   /// rank's replica, then the update.
   void step(const StepInputs &inputs, const GlobalBatch &batch);
-  /// Losses of a global batch without an update; the metrics MlmLoss and SopLoss are valid after
-  /// it.
+  /// Losses of a global batch: the forward parts only, without an update; the metrics MlmLoss and
+  /// SopLoss are valid after it.
   void evaluate(const StepInputs &inputs, const GlobalBatch &batch);
 
   bool hasMetric(program::MetricKind kind) const;
@@ -71,33 +73,40 @@ private:
   struct Scope;
   struct Pending {
     int tag;
+    int64_t microBatch;
     Communicator::Request request;
   };
 
   void findLossReductions();
   void writeStepInputs(const GlobalBatch &batch);
-  void writeMicroBatch(const GlobalBatch &batch, int64_t microBatch);
-  void findMaskedRows(const GlobalBatch &batch, int64_t first);
+  void writeMicroBatch(const GlobalBatch &batch, const Scope &scope);
+  int64_t findMaskedRows(const GlobalBatch &batch, int64_t first);
   size_t fillInput(program::InputKind kind, const GlobalBatch &batch, int64_t first);
   void writeScalar(program::InputKind kind, const void *value);
 
-  void runMicroBatches(const StepInputs &inputs, const GlobalBatch &batch);
+  void beginStep(const StepInputs &inputs, const GlobalBatch &batch);
+  void turn(int64_t microBatch, bool backward, const GlobalBatch &batch);
   void runList(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
-               const Scope &scope);
+               unsigned begin, unsigned end, const Scope &scope);
+  void runList(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
+               const Scope &scope) {
+    runList(list, 0, list.size(), scope);
+  }
   void run(const program::Instruction &instruction, const Scope &scope);
   void dispatch(const program::Instruction &instruction, const Scope &scope);
   void gemm(const program::Gemm &op, const Scope &scope);
   void rowKernel(const program::RowKernel &op, const Scope &scope);
   void attentionForward(const program::AttentionForward &op, const Scope &scope);
   void attentionBackward(const program::AttentionBackward &op, const Scope &scope);
-  AttentionDropout dropout(float rate, int site, int64_t keyOffset) const;
+  AttentionDropout dropout(float rate, int site, int64_t keyOffset, const Scope &scope) const;
   void ringShift(const program::RingShiftStart &op, const Scope &scope);
-  void exchangeWithStage(void *data, uint64_t bytes, int stage, int tag, bool send);
-  void wait(int tag);
+  template <typename Op> void exchangeWithStage(const Op &op, const Scope &scope);
+  /// For exchanges, of one tag or all, that were started in micro-batches up to that one.
+  void wait(int64_t lastMicroBatch, std::optional<int> tag = std::nullopt);
   void ringLoop(const program::RingLoop &op, const Scope &scope);
   void rowsLoop(const program::RowsLoop &op, const Scope &scope);
 
-  uint8_t *address(int buffer) const;
+  uint8_t *address(int buffer, size_t slot = 0) const;
   template <typename T> T *at(const program::Operand *operand, const Scope &scope) const;
   const program::Buffer *parameterBuffer(int index, ParameterPart part) const;
 
@@ -119,8 +128,8 @@ private:
   std::vector<Pending> pending;                              // exchanges not yet waited for
   std::vector<const program::Instruction *> lossReductions;  // of `update`, for evaluate()
   StepInputs stepInputs;
-  int64_t maskedRows = 0; // of the present micro-batch on this rank
-  const int32_t *sampleNumbers = nullptr;
+  std::vector<int64_t> maskedRows; // on this rank, by slot
+  int sampleNumbers = -1;          // buffer of the input, -1: none
 };
 
 } // namespace seqpar::rt
