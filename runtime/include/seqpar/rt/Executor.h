@@ -57,6 +57,9 @@ public:
   /// Copies a parameter's tensor from or to host memory of its size.
   void readParameter(int index, ParameterPart part, std::span<float> to) const;
   void writeParameter(int index, ParameterPart part, std::span<const float> from);
+  /// The whole tensor, wherever its pieces lie, to `to` on the stage's first rank (dp 0, sp 0); the
+  /// others give an empty span. Collective: all ranks of the stage call it, in the same order.
+  void gatherParameter(int index, ParameterPart part, std::span<float> to);
 
   /// One step over a global batch, which must have passed checkBatch: all micro-batches of this
   /// rank's replica, then the update.
