@@ -18,6 +18,7 @@ namespace seqpar::rt {
 namespace {
 
 using Lock = std::unique_lock<std::mutex>;
+using Clock = std::chrono::steady_clock;
 
 class ThreadCommunicator final : public Communicator {
 public:
@@ -44,7 +45,8 @@ public:
                  int axes) override;
   void reduceScatter(const void *send, void *receive, size_t outer, size_t inner, ElementType type,
                      int axes) override;
-  void barrier() override;
+  void barrier() override { allMeet(kAllAxes); }
+  void localBarrier() override { allMeet(kAllAxes); }
   void abort(const std::string &message) override;
 
 private:
@@ -52,22 +54,45 @@ private:
   void copy(Lock &lock, Message &mine, Message &other);
   Message *takeMatch(const Message &message);
   void cancelAll(Lock &lock);
-  void sleep(Lock &lock, std::condition_variable &wake);
+  Clock::time_point deadline() const;
+  bool sleep(Lock &lock, std::condition_variable &wake, Clock::time_point until);
+  [[noreturn]] void giveUp(Lock &lock, const std::string &whatFor);
 
   Meeting &begin(const Part &part, int axes);
-  void end(Meeting &meeting);
+  void end(Meeting &meeting, int axes);
   void checkAgreement(const Meeting &meeting, int axes) const;
-  void meet(Lock &lock, Meeting &meeting, bool mayAbort);
+  void meet(Lock &lock, Meeting &meeting, int axes, bool mayAbort);
+  void allMeet(int axes);
+  std::string missingFrom(const Meeting &meeting, int axes) const;
 
   ThreadGroup::State &state;
   RankState &own;
   std::vector<const void *> sources; // of reduceScatter
 };
 
-void ThreadCommunicator::sleep(Lock &lock, std::condition_variable &wake) {
-  auto begin = std::chrono::steady_clock::now();
-  wake.wait(lock);
-  waited += static_cast<uint64_t>((std::chrono::steady_clock::now() - begin).count());
+Clock::time_point ThreadCommunicator::deadline() const {
+  if (timeout() <= 0)
+    return Clock::time_point::max();
+  return Clock::now() +
+         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(timeout()));
+}
+
+// False when the time is up.
+bool ThreadCommunicator::sleep(Lock &lock, std::condition_variable &wake, Clock::time_point until) {
+  auto begin = Clock::now();
+  if (begin >= until)
+    return false;
+  if (until == Clock::time_point::max())
+    wake.wait(lock);
+  else
+    wake.wait_until(lock, until);
+  waited += static_cast<uint64_t>((Clock::now() - begin).count());
+  return true;
+}
+
+void ThreadCommunicator::giveUp(Lock &lock, const std::string &whatFor) {
+  cancelAll(lock);
+  fail("waited {:g} s in vain for {}; --timeout sets the limit", timeout(), whatFor);
 }
 
 // The first posted message on the other side of `message`, removed from the mailbox.
@@ -131,8 +156,13 @@ void ThreadCommunicator::wait(Request request) {
   if (request >= own.messages.size() || own.messages[request].state == Message::Free)
     fail("rank {} waits for an exchange that was not started", rank());
   Message &message = own.messages[request];
+  Clock::time_point until = deadline();
   while (message.state != Message::Done && !state.aborted)
-    sleep(lock, own.wake);
+    if (!sleep(lock, own.wake, until))
+      giveUp(lock, message.isSend ? fmt::format("rank {} to receive {} bytes with tag {}",
+                                                message.destination, message.bytes, message.tag)
+                                  : fmt::format("rank {} to send {} bytes with tag {}",
+                                                message.source, message.bytes, message.tag));
   if (state.aborted) {
     cancelAll(lock);
     state.check();
@@ -167,12 +197,14 @@ void ThreadCommunicator::abort(const std::string &message) {
 
 // A rank may leave the first meeting of a collective when another aborts; whoever passes it finds
 // all members in the collective, and they stay until the second one.
-void ThreadCommunicator::meet(Lock &lock, Meeting &meeting, bool mayAbort) {
+void ThreadCommunicator::meet(Lock &lock, Meeting &meeting, int axes, bool mayAbort) {
   if (mayAbort && state.aborted) {
     cancelAll(lock);
     state.check();
   }
+  meeting.here[static_cast<size_t>(grid().groupIndex(rank(), axes))] = true;
   if (++meeting.arrived == meeting.parts.size()) {
+    std::fill(meeting.here.begin(), meeting.here.end(), false);
     meeting.arrived = 0;
     ++meeting.round;
     for (size_t i = 0; i < meeting.parts.size(); ++i) {
@@ -185,21 +217,37 @@ void ThreadCommunicator::meet(Lock &lock, Meeting &meeting, bool mayAbort) {
     return;
   }
   uint64_t round = meeting.round;
+  Clock::time_point until = mayAbort ? deadline() : Clock::time_point::max();
   while (meeting.round == round) {
     if (mayAbort && state.aborted) {
-      --meeting.arrived;
+      --meeting.arrived; // whoever comes now sees the abort first
       cancelAll(lock);
       state.check();
     }
-    sleep(lock, meeting.wake);
+    if (!sleep(lock, meeting.wake, until)) {
+      std::string missing = missingFrom(meeting, axes);
+      --meeting.arrived;
+      meeting.here[static_cast<size_t>(grid().groupIndex(rank(), axes))] = false;
+      giveUp(lock, missing);
+    }
   }
+}
+
+std::string ThreadCommunicator::missingFrom(const Meeting &meeting, int axes) const {
+  std::string text;
+  for (size_t i = 0; i < meeting.here.size(); ++i)
+    if (!meeting.here[i])
+      text += fmt::format("{}{}", text.empty() ? "" : ", ",
+                          grid().groupMember(rank(), axes, static_cast<int>(i)));
+  return fmt::format("rank{} {} to come to the same collective",
+                     text.find(',') == std::string::npos ? "" : "s", text);
 }
 
 Meeting &ThreadCommunicator::begin(const Part &part, int axes) {
   Meeting &meeting = state.meeting(rank(), axes);
   Lock lock(state.mutex);
   meeting.parts[static_cast<size_t>(grid().groupIndex(rank(), axes))] = part;
-  meet(lock, meeting, true);
+  meet(lock, meeting, axes, true);
   checkAgreement(meeting, axes);
   return meeting;
 }
@@ -211,9 +259,9 @@ void ThreadCommunicator::checkAgreement(const Meeting &meeting, int axes) const 
          grid().groupMember(rank(), axes, static_cast<int>(meeting.disagreeing)));
 }
 
-void ThreadCommunicator::end(Meeting &meeting) {
+void ThreadCommunicator::end(Meeting &meeting, int axes) {
   Lock lock(state.mutex);
-  meet(lock, meeting, false);
+  meet(lock, meeting, axes, false);
 }
 
 void ThreadCommunicator::allReduce(void *buffer, size_t elements, ElementType type, int axes) {
@@ -226,7 +274,7 @@ void ThreadCommunicator::allReduce(void *buffer, size_t elements, ElementType ty
     size_t first = std::min(elements, share * static_cast<size_t>(grid().groupIndex(rank(), axes)));
     sumInOrder(meeting.sends, meeting.receives, first, std::min(elements, first + share), type);
   }
-  end(meeting);
+  end(meeting, axes);
 }
 
 void ThreadCommunicator::allGather(const void *send, void *receive, size_t outer, size_t inner,
@@ -239,7 +287,7 @@ void ThreadCommunicator::allGather(const void *send, void *receive, size_t outer
     for (size_t o = 0; o < outer; ++o)
       std::memcpy(static_cast<uint8_t *>(receive) + (o * members + member) * bytes,
                   static_cast<const uint8_t *>(meeting.sends[member]) + o * bytes, bytes);
-  end(meeting);
+  end(meeting, axes);
 }
 
 void ThreadCommunicator::reduceScatter(const void *send, void *receive, size_t outer, size_t inner,
@@ -257,15 +305,15 @@ void ThreadCommunicator::reduceScatter(const void *send, void *receive, size_t o
     void *to = static_cast<uint8_t *>(receive) + o * bytes;
     sumInOrder(from, {&to, 1}, 0, inner, type);
   }
-  end(meeting);
+  end(meeting, axes);
 }
 
-void ThreadCommunicator::barrier() {
-  Meeting &meeting = state.meeting(rank(), kAllAxes);
+void ThreadCommunicator::allMeet(int axes) {
+  Meeting &meeting = state.meeting(rank(), axes);
   Lock lock(state.mutex);
-  meeting.parts[static_cast<size_t>(rank())] = {Collective::Barrier};
-  meet(lock, meeting, true);
-  checkAgreement(meeting, kAllAxes);
+  meeting.parts[static_cast<size_t>(grid().groupIndex(rank(), axes))] = {Collective::Barrier};
+  meet(lock, meeting, axes, true);
+  checkAgreement(meeting, axes);
 }
 
 } // namespace

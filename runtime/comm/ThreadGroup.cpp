@@ -10,6 +10,7 @@ ThreadGroup::State::State(Grid grid) : grid(grid), ranks(static_cast<size_t>(gri
       if (grid.groupIndex(rank, axes) != 0)
         continue; // its group meets at its first rank's place
       meeting.parts.resize(members);
+      meeting.here.resize(members);
       meeting.sends.resize(members);
       meeting.receives.resize(members);
     }
@@ -44,6 +45,9 @@ void ThreadGroup::State::abortLocked(const std::string &why) {
 
 ThreadGroup::ThreadGroup(Grid grid) : state(std::make_unique<State>(grid)) {}
 ThreadGroup::~ThreadGroup() = default;
+
+int ThreadGroup::firstRank() const { return 0; }
+int ThreadGroup::localRanks() const { return state->grid.size(); }
 
 std::unique_ptr<Communicator> ThreadGroup::communicator(int rank) {
   return createThreadCommunicator(*state, rank);

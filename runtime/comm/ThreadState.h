@@ -69,6 +69,7 @@ struct Meeting {
   std::vector<const void *> sends; ///< the parts' buffers, filled by the last to arrive
   std::vector<void *> receives;
   size_t disagreeing = 0; ///< a member whose part differs from the first's; 0: none
+  std::vector<bool> here; ///< by member: has arrived
   size_t arrived = 0;
   uint64_t round = 0;
   std::condition_variable wake;

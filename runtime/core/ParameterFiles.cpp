@@ -1,6 +1,7 @@
 #include "ParameterFiles.h"
 
 #include "Initialize.h"
+#include "RankMessages.h"
 #include "seqpar/rt/Error.h"
 
 #include <charconv>
@@ -87,51 +88,102 @@ void loadParameters(Executor &executor, const SafetensorsFile &file) {
 
 namespace {
 
-void addTensors(std::vector<TensorToWrite> &tensors, std::span<Executor *const> stages,
-                ParameterPart part, const std::string &prefix) {
-  std::set<std::string> written;
-  for (Executor *executor : stages) {
-    const auto &parameters = *executor->stage().parameters();
+/// One tensor of a file, and who has it.
+struct SavedTensor {
+  std::string name;
+  const Parameter *parameter;
+  int index;
+  ParameterPart part;
+  int owner; ///< rank
+};
+
+bool hasPart(const Parameter &parameter, ParameterPart part) {
+  switch (part) {
+  case ParameterPart::Value:
+    return true;
+  case ParameterPart::Gradient:
+    return parameter.gradient() >= 0;
+  case ParameterPart::FirstMoment:
+    return parameter.first_moment() >= 0;
+  case ParameterPart::SecondMoment:
+    return parameter.second_moment() >= 0;
+  }
+  return false;
+}
+
+// The same list on every rank. A tied parameter is taken from the first stage that has the part.
+void addTensors(std::vector<SavedTensor> &tensors, const ProgramFile &program, ParameterPart part,
+                const std::string &prefix) {
+  std::set<std::string> listed;
+  for (int pp = 0; pp < program.grid().pp; ++pp) {
+    const auto &parameters = *program.stage(pp).parameters();
     for (unsigned i = 0; i < parameters.size(); ++i) {
       const Parameter &parameter = *parameters.Get(i);
-      int index = static_cast<int>(i);
-      if (!executor->hasParameterPart(index, part) ||
-          !written.insert(parameter.name()->str()).second)
-        continue;
-      size_t elements = static_cast<size_t>(elementsOf(parameter));
-      auto fill = [=](std::span<uint8_t> buffer) {
-        // The writer's buffer comes from operator new, aligned for any number.
-        executor->readParameter(index, part, {reinterpret_cast<float *>(buffer.data()), elements});
-      };
-      tensors.push_back({prefix + parameter.name()->str(), "F32", shapeOf(parameter),
-                         elements * sizeof(float), fill});
+      if (hasPart(parameter, part) && listed.insert(parameter.name()->str()).second)
+        tensors.push_back({prefix + parameter.name()->str(), &parameter, static_cast<int>(i), part,
+                           program.grid().rankOf({0, pp, 0})});
     }
   }
 }
 
-} // namespace
-
-void saveParameters(const std::string &path, std::span<Executor *const> stages, ParameterPart part,
-                    const std::string &prefix) {
-  std::vector<TensorToWrite> tensors;
-  addTensors(tensors, stages, part, prefix);
-  writeSafetensors(path, tensors, {{"format", "pt"}});
+// Rank 0 writes; the owners of tensors send them to it, one after another.
+void write(const std::string &path, std::span<const SavedTensor> tensors, Executor &executor,
+           Communicator &communicator, const std::map<std::string, std::string> &metadata) {
+  NoTimeout patient(communicator);
+  if (communicator.rank() != 0) {
+    std::vector<float> values;
+    for (const SavedTensor &tensor : tensors) {
+      if (tensor.owner != communicator.rank())
+        continue;
+      values.resize(static_cast<size_t>(elementsOf(*tensor.parameter)));
+      executor.readParameter(tensor.index, tensor.part, values);
+      communicator.wait(communicator.send(values.data(), values.size() * sizeof(float), 0,
+                                          kTensorTag, Traffic::PointToPoint));
+    }
+    return;
+  }
+  std::vector<TensorToWrite> list;
+  for (const SavedTensor &tensor : tensors) {
+    auto fill = [&](std::span<uint8_t> buffer) {
+      if (tensor.owner != 0)
+        return communicator.wait(
+            communicator.receive(buffer.data(), buffer.size(), tensor.owner, kTensorTag));
+      // The writer's buffer comes from operator new, aligned for any number.
+      executor.readParameter(
+          tensor.index, tensor.part,
+          {reinterpret_cast<float *>(buffer.data()), buffer.size() / sizeof(float)});
+    };
+    list.push_back({tensor.name, "F32", shapeOf(*tensor.parameter),
+                    static_cast<size_t>(elementsOf(*tensor.parameter)) * sizeof(float), fill});
+  }
+  writeSafetensors(path, list, metadata);
 }
 
-void saveCheckpoint(const std::string &directory, std::span<Executor *const> stages,
-                    RunPosition position, uint32_t seed) {
-  std::vector<TensorToWrite> tensors;
+} // namespace
+
+void saveParameters(const std::string &path, const ProgramFile &program, Executor &executor,
+                    Communicator &communicator, ParameterPart part, const std::string &prefix) {
+  std::vector<SavedTensor> tensors;
+  addTensors(tensors, program, part, prefix);
+  write(path, tensors, executor, communicator, {{"format", "pt"}});
+}
+
+void saveCheckpoint(const std::string &directory, const ProgramFile &program, Executor &executor,
+                    Communicator &communicator, RunPosition position, uint32_t seed) {
+  std::vector<SavedTensor> tensors;
   for (size_t i = 0; i < std::size(kParts); ++i)
-    addTensors(tensors, stages, kParts[i], kPrefixes[i]);
+    addTensors(tensors, program, kParts[i], kPrefixes[i]);
   std::error_code error;
-  std::filesystem::create_directories(directory, error);
+  if (communicator.rank() == 0)
+    std::filesystem::create_directories(directory, error);
   if (error)
     fail("{}: cannot be written: {}", directory, error.message());
-  writeSafetensors(fmt::format("{}/step-{:09}.safetensors", directory, position.step), tensors,
-                   {{"seqpar_checkpoint", "1"},
-                    {"step", std::to_string(position.step)},
-                    {"samples", std::to_string(position.samples)},
-                    {"seed", std::to_string(seed)}});
+  write(fmt::format("{}/step-{:09}.safetensors", directory, position.step), tensors, executor,
+        communicator,
+        {{"seqpar_checkpoint", "1"},
+         {"step", std::to_string(position.step)},
+         {"samples", std::to_string(position.samples)},
+         {"seed", std::to_string(seed)}});
 }
 
 std::string findCheckpoint(const std::string &path) {

@@ -5,7 +5,6 @@
 #include "seqpar/rt/Safetensors.h"
 
 #include <cstdint>
-#include <span>
 #include <string>
 
 namespace seqpar::rt {
@@ -18,9 +17,10 @@ void checkParameterFile(const ProgramFile &program, const SafetensorsFile &file)
 /// Sets this rank's parameters from a file that was checked.
 void loadParameters(Executor &executor, const SafetensorsFile &file);
 
-/// One executor of each stage. Writes a part of every parameter, once each, as prefix + name.
-void saveParameters(const std::string &path, std::span<Executor *const> stages, ParameterPart part,
-                    const std::string &prefix);
+/// Writes a part of every parameter, once each, as prefix + name. Collective: every rank calls it,
+/// rank 0 writes, and the ranks that hold what it lacks send it.
+void saveParameters(const std::string &path, const ProgramFile &program, Executor &executor,
+                    Communicator &communicator, ParameterPart part, const std::string &prefix);
 
 /// Where a run is: the steps done and the samples consumed by them.
 struct RunPosition {
@@ -28,9 +28,9 @@ struct RunPosition {
 };
 
 /// Writes DIRECTORY/step-NNNNNNNNN.safetensors with values, moments and position. It depends on the
-/// model alone, not on the grid.
-void saveCheckpoint(const std::string &directory, std::span<Executor *const> stages,
-                    RunPosition position, uint32_t seed);
+/// model alone, not on the grid. Collective, as saveParameters.
+void saveCheckpoint(const std::string &directory, const ProgramFile &program, Executor &executor,
+                    Communicator &communicator, RunPosition position, uint32_t seed);
 /// `path`, or, when it is a folder, its checkpoint of the largest step.
 std::string findCheckpoint(const std::string &path);
 /// Checks the file against the program and returns the position. Throws Error when it is not a

@@ -1,11 +1,8 @@
 #include "seqpar/rt/Profiler.h"
 
-#include "seqpar/rt/AtomicFile.h"
-
 #include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
-#include <limits>
 
 namespace seqpar::rt {
 
@@ -47,26 +44,17 @@ std::string quoted(const char *name) {
 
 } // namespace
 
-void writeTrace(const std::string &path, std::span<const std::unique_ptr<Profiler>> ranks) {
-  uint64_t origin = std::numeric_limits<uint64_t>::max();
-  for (const auto &rank : ranks)
-    if (!rank->events.empty())
-      origin = std::min(origin, rank->events.front().begin);
-  AtomicFile file(path);
-  file.write("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
-  for (size_t rank = 0; rank < ranks.size(); ++rank) {
-    file.write(fmt::format("{}{{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":0,\"tid\":{},"
-                           "\"args\":{{\"name\":\"rank {}\"}}}}",
-                           rank ? ",\n" : "", rank, rank));
-    for (const Profiler::Event &event : ranks[rank]->events)
-      file.write(fmt::format(",\n{{\"ph\":\"X\",\"name\":{},\"cat\":\"{}\",\"pid\":0,\"tid\":{},"
-                             "\"ts\":{:.3f},\"dur\":{:.3f}}}",
-                             quoted(event.name), categoryName(event.category), rank,
-                             static_cast<double>(event.begin - origin) / 1e3,
-                             static_cast<double>(event.end - event.begin) / 1e3));
-  }
-  file.write("\n]}\n");
-  file.commit();
+std::string Profiler::traceRows(int rank) const {
+  std::string text = fmt::format("{{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":0,\"tid\":{},"
+                                 "\"args\":{{\"name\":\"rank {}\"}}}}",
+                                 rank, rank);
+  for (const Event &event : events)
+    text += fmt::format(",\n{{\"ph\":\"X\",\"name\":{},\"cat\":\"{}\",\"pid\":0,\"tid\":{},"
+                        "\"ts\":{:.3f},\"dur\":{:.3f}}}",
+                        quoted(event.name), categoryName(event.category), rank,
+                        static_cast<double>(event.begin) / 1e3,
+                        static_cast<double>(event.end - event.begin) / 1e3);
+  return text;
 }
 
 } // namespace seqpar::rt

@@ -1,5 +1,6 @@
 #include "Report.h"
 
+#include "RankMessages.h"
 #include "seqpar/rt/AtomicFile.h"
 #include "seqpar/rt/Error.h"
 
@@ -27,13 +28,14 @@ Report::~Report() {
     std::fclose(log);
 }
 
-void Report::step(const StepRecord &record, const std::optional<Evaluation> &evaluation) {
+void Report::step(const LoggedStep &logged) {
   if (log)
-    write(record, evaluation);
-  print(record, evaluation);
+    write(logged);
+  print(logged);
 }
 
-void Report::write(const StepRecord &record, const std::optional<Evaluation> &evaluation) {
+void Report::write(const LoggedStep &logged) {
+  const StepRecord &record = logged.record;
   fmt::memory_buffer line;
   auto to = std::back_inserter(line);
   fmt::format_to(to,
@@ -42,9 +44,9 @@ void Report::write(const StepRecord &record, const std::optional<Evaluation> &ev
                  "\"tokens\":{},\"step_ms\":{:.9g}",
                  record.step, record.loss, record.mlmLoss, record.sopLoss, record.gradNorm,
                  record.lr, record.lossScale, record.samples, record.tokens, record.stepMs);
-  if (evaluation)
+  if (logged.evaluated)
     fmt::format_to(to, ",\"valid_loss\":{:.9g},\"valid_mlm_loss\":{:.9g},\"valid_sop_loss\":{:.9g}",
-                   evaluation->loss, evaluation->mlmLoss, evaluation->sopLoss);
+                   logged.evaluation.loss, logged.evaluation.mlmLoss, logged.evaluation.sopLoss);
   fmt::format_to(to, "}}\n");
   if (std::fwrite(line.data(), 1, line.size(), log) != line.size() || std::fflush(log) != 0)
     fail("{}: cannot be written: {}", options.log, std::strerror(errno));
@@ -63,10 +65,11 @@ std::string duration(double seconds) {
 
 } // namespace
 
-void Report::print(const StepRecord &record, const std::optional<Evaluation> &evaluation) {
+void Report::print(const LoggedStep &logged) {
+  const StepRecord &record = logged.record;
   smoothMs = smoothMs == 0 ? record.stepMs : 0.9 * smoothMs + 0.1 * record.stepMs;
   bool last = record.step == options.steps;
-  if (!terminal && !evaluation && record.step % interval != 0 && record.step != 1 && !last)
+  if (!terminal && !logged.evaluated && record.step % interval != 0 && record.step != 1 && !last)
     return;
   std::string text = fmt::format(
       "step {}/{}  loss {:.4f}  mlm {:.4f}  sop {:.4f}  lr {:.3g}  grad norm {:.3f}  {:.0f} "
@@ -76,9 +79,9 @@ void Report::print(const StepRecord &record, const std::optional<Evaluation> &ev
   if (!last)
     text += fmt::format(
         "  {} left", duration(static_cast<double>(options.steps - record.step) * smoothMs / 1e3));
-  if (evaluation)
-    text += fmt::format("  valid loss {:.4f}", evaluation->loss);
-  bool keep = !terminal || evaluation || last;
+  if (logged.evaluated)
+    text += fmt::format("  valid loss {:.4f}", logged.evaluation.loss);
+  bool keep = !terminal || logged.evaluated || last;
   fmt::print("{}{}{}", terminal ? "\r\x1b[K" : "", text, keep ? "\n" : "");
   lineOpen = !keep;
   std::fflush(stdout);
@@ -92,23 +95,42 @@ void Report::finish() {
     fail("{}: cannot be written: {}", options.log, std::strerror(errno));
 }
 
-void writeProfile(const std::string &path, int64_t steps,
-                  std::span<const std::unique_ptr<Profiler>> ranks) {
+namespace {
+
+// Rank 0 writes the pieces of all ranks between a head and a tail.
+void writeGathered(const std::string &path, const std::string &head, const std::string &piece,
+                   const std::string &tail, Communicator &communicator) {
+  NoTimeout patient(communicator);
+  std::vector<std::string> pieces = gatherTexts(communicator, piece);
+  if (communicator.rank() != 0)
+    return;
   AtomicFile file(path);
-  file.write(fmt::format("{{\"steps\":{},\"ranks\":[", steps));
-  for (size_t rank = 0; rank < ranks.size(); ++rank) {
-    std::string text = fmt::format("{}\n{{\"rank\":{}", rank ? "," : "", rank);
-    for (int i = 0; i < kCategories; ++i) {
-      auto category = static_cast<Category>(i);
-      std::string name = categoryName(category);
-      std::replace(name.begin(), name.end(), ' ', '_');
-      text += fmt::format(",\"{}_ms\":{:.3f}", name,
-                          static_cast<double>(ranks[rank]->nanoseconds(category)) / 1e6);
-    }
-    file.write(text + "}");
-  }
-  file.write("\n]}\n");
+  file.write(head);
+  for (size_t rank = 0; rank < pieces.size(); ++rank)
+    file.write((rank ? ",\n" : "") + pieces[rank]);
+  file.write(tail);
   file.commit();
+}
+
+} // namespace
+
+void writeProfile(const std::string &path, int64_t steps, const Profiler &profiler,
+                  Communicator &communicator) {
+  std::string text = fmt::format("{{\"rank\":{}", communicator.rank());
+  for (int i = 0; i < kCategories; ++i) {
+    auto category = static_cast<Category>(i);
+    std::string name = categoryName(category);
+    std::replace(name.begin(), name.end(), ' ', '_');
+    text += fmt::format(",\"{}_ms\":{:.3f}", name,
+                        static_cast<double>(profiler.nanoseconds(category)) / 1e6);
+  }
+  writeGathered(path, fmt::format("{{\"steps\":{},\"ranks\":[\n", steps), text + "}", "\n]}\n",
+                communicator);
+}
+
+void writeTrace(const std::string &path, const Profiler &profiler, Communicator &communicator) {
+  writeGathered(path, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n",
+                profiler.traceRows(communicator.rank()), "\n]}\n", communicator);
 }
 
 } // namespace seqpar::rt

@@ -1,14 +1,12 @@
 //===- Report.h - what a run tells ------------------------------*- C++ -*-===//
 #pragma once
 
+#include "seqpar/rt/Communicator.h"
 #include "seqpar/rt/Profiler.h"
 #include "seqpar/rt/Trainer.h"
 
 #include <cstdint>
 #include <cstdio>
-#include <memory>
-#include <optional>
-#include <span>
 #include <string>
 
 namespace seqpar::rt {
@@ -18,6 +16,13 @@ struct Evaluation {
   double loss = 0, mlmLoss = 0, sopLoss = 0;
 };
 
+/// What is told of a step.
+struct LoggedStep {
+  StepRecord record;
+  Evaluation evaluation;
+  bool evaluated = false;
+};
+
 /// The log file and the printed lines. Used by the thread that reports.
 class Report {
 public:
@@ -25,13 +30,13 @@ public:
   Report(const RunOptions &options, bool append);
   ~Report();
 
-  void step(const StepRecord &record, const std::optional<Evaluation> &evaluation);
+  void step(const LoggedStep &logged);
   /// Ends the progress line. Throws Error when the log could not be written.
   void finish();
 
 private:
-  void write(const StepRecord &record, const std::optional<Evaluation> &evaluation);
-  void print(const StepRecord &record, const std::optional<Evaluation> &evaluation);
+  void write(const LoggedStep &logged);
+  void print(const LoggedStep &logged);
 
   const RunOptions &options;
   std::FILE *log = nullptr;
@@ -40,8 +45,12 @@ private:
   double smoothMs = 0; ///< of the steps, for the time left
 };
 
-/// Writes {"steps": N, "ranks": [{"rank": 0, "gemm_ms": ...}, ...]}.
-void writeProfile(const std::string &path, int64_t steps,
-                  std::span<const std::unique_ptr<Profiler>> ranks);
+/// Writes {"steps": N, "ranks": [{"rank": 0, "gemm_ms": ...}, ...]}. Collective: rank 0 writes.
+void writeProfile(const std::string &path, int64_t steps, const Profiler &profiler,
+                  Communicator &communicator);
+
+/// Writes the events of all ranks in Chrome's trace format, one row per rank. Collective: rank 0
+/// writes.
+void writeTrace(const std::string &path, const Profiler &profiler, Communicator &communicator);
 
 } // namespace seqpar::rt

@@ -152,6 +152,11 @@ void addMachine(CLI::App &app, RunOptions &o) {
   group.add("--threads", o.threads, "most threads of a rank; 0: the cores divided among the ranks")
       ->check(inRange(0, 1024))
       ->capture_default_str();
+  group
+      .add("--timeout", o.timeout,
+           "seconds that a rank waits for another before the run ends with an error; 0: for ever")
+      ->check(inRange(0, kMostSteps))
+      ->capture_default_str();
   app.add_flag("--dry-run", o.dryRun, "check everything, run nothing")->group(group.name);
   group
       .add("--log-interval", o.logInterval,

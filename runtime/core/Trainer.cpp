@@ -4,6 +4,7 @@
 
 #include "Memory.h"
 #include "ParameterFiles.h"
+#include "RankMessages.h"
 #include "Report.h"
 #include "RunFeeds.h"
 #include "seqpar/rt/AtomicFile.h"
@@ -14,7 +15,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <optional>
 #include <sched.h>
 #include <thread>
 #include <vector>
@@ -50,9 +50,12 @@ Schedule scheduleOf(const RunOptions &options) {
 /// One rank. The members are destroyed last to first, after all threads have ended: until then
 /// other ranks may read this one's memory.
 struct Rank {
+  std::unique_ptr<Profiler> profiler;
   std::unique_ptr<Device> device;
   std::unique_ptr<Communicator> communicator;
   std::unique_ptr<Executor> executor;
+
+  int number() const { return communicator->rank(); }
 };
 
 class Run {
@@ -62,22 +65,27 @@ public:
   void go();
 
 private:
-  void rankMain(int rank);
-  void setUp(int rank);
-  void steps(int rank);
-  void loadBatch(Feed &feed, int64_t step, int64_t firstSample, GlobalBatch &batch, int rank);
-  std::optional<Evaluation> evaluate(int rank, const StepInputs &inputs);
+  void rankMain(Rank &self);
+  void setUp(Rank &self);
+  void steps(Rank &self);
+  const GlobalBatch &nextBatch(Rank &self, Feed &feed, GlobalBatch (&batches)[2], int64_t number,
+                               int64_t firstSample);
+  Evaluation evaluate(Rank &self, const StepInputs &inputs);
   StepRecord recordOf(const Executor &executor, int64_t step, uint64_t begin) const;
   static void checkFinite(const StepRecord &record);
-  void saveAfterStep(int rank, int64_t step);
-  void saveAtEnd();
-  std::vector<Executor *> stageExecutors() const;
+  void report(Rank &self, LoggedStep logged);
+  void saveAfterStep(Rank &self, int64_t step);
+  void finish(Rank &self);
+  void saveCheckpointAfter(Rank &self, int64_t steps);
   bool evaluatesAfter(int64_t step) const {
     return options.evalInterval > 0 && (step + 1) % options.evalInterval == 0;
   }
   bool checkpointAfter(int64_t step) const {
     return !options.save.empty() && options.saveInterval > 0 &&
            (step + 1) % options.saveInterval == 0 && step + 1 < options.steps;
+  }
+  int64_t samplesBefore(int64_t step) const {
+    return start.samples + (step - start.step) * globalBatch;
   }
 
   const ProgramFile &file;
@@ -90,21 +98,20 @@ private:
   RunFeeds feeds;
   std::unique_ptr<SafetensorsFile> initial, checkpoint;
   RunPosition start;
-  std::unique_ptr<Report> output;
-  // Rank 0 fills the next batch while others may still read the last.
-  GlobalBatch batches[2], validBatches[2];
+  std::unique_ptr<Report> output; // of rank 0
+  // One rank fills the next batch while others may still read the last.
+  GlobalBatch trainBatches[2], validBatches[2];
   ThreadGroup group;
-  std::vector<std::unique_ptr<Profiler>> profilers;
-  std::vector<Rank> ranks;
-  int reporter; ///< the first rank whose stage has the loss
+  std::vector<Rank> ranks; // of this process
+  int lossRank;            // the first rank whose stage has the loss
 };
 
 Run::Run(const ProgramFile &file, const RunOptions &options, const DeviceFactory &devices,
          const std::function<void(const StepRecord &)> &onStep)
     : file(file), options(options), devices(devices), onStep(onStep), schedule(scheduleOf(options)),
       globalBatch(file.globalBatch()), limits(batchLimits(file)), group(file.grid()),
-      ranks(static_cast<size_t>(file.grid().size())),
-      reporter(file.grid().rankOf({0, file.grid().pp - 1, 0})) {
+      ranks(static_cast<size_t>(group.localRanks())),
+      lossRank(file.grid().rankOf({0, file.grid().pp - 1, 0})) {
   checkMemory(file, availableMemory());
   if (!options.initFrom.empty()) {
     initial = std::make_unique<SafetensorsFile>(options.initFrom);
@@ -116,10 +123,13 @@ Run::Run(const ProgramFile &file, const RunOptions &options, const DeviceFactory
   }
   if (options.steps > 0)
     feeds = createFeeds(file, options);
-  size_t events = options.trace.empty() ? 0 : kTraceEvents;
-  for (size_t rank = 0; rank < ranks.size(); ++rank)
-    profilers.push_back(std::make_unique<Profiler>(events));
-  output = std::make_unique<Report>(options, checkpoint != nullptr);
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    ranks[i].profiler = std::make_unique<Profiler>(options.trace.empty() ? 0 : kTraceEvents);
+    ranks[i].communicator = group.communicator(group.firstRank() + static_cast<int>(i));
+    ranks[i].communicator->setTimeout(options.timeout);
+  }
+  if (group.firstRank() == 0)
+    output = std::make_unique<Report>(options, checkpoint != nullptr);
 }
 
 void Run::go() {
@@ -129,24 +139,23 @@ void Run::go() {
     fmt::print("{}: goes on after step {}\n", checkpoint->path(), start.step);
   std::vector<std::thread> threads;
   try {
-    for (int rank = 0; rank < file.grid().size(); ++rank)
-      threads.emplace_back([this, rank] { rankMain(rank); });
+    for (Rank &rank : ranks)
+      threads.emplace_back([this, &rank] { rankMain(rank); });
   } catch (const std::exception &error) {
-    group.abort(fmt::format("cannot start a thread for each of {} ranks: {}", file.grid().size(),
-                            error.what()));
+    group.abort(
+        fmt::format("cannot start a thread for each of {} ranks: {}", ranks.size(), error.what()));
   }
   for (std::thread &thread : threads)
     thread.join();
   if (group.aborted())
     fail("{}", group.abortMessage());
-  output->finish();
-  saveAtEnd();
 }
 
-void Run::rankMain(int rank) {
+void Run::rankMain(Rank &self) {
   try {
-    setUp(rank);
-    steps(rank);
+    setUp(self);
+    steps(self);
+    finish(self);
   } catch (const Aborted &) {
     // Another rank has failed first; its message is kept.
   } catch (const std::exception &error) {
@@ -154,30 +163,28 @@ void Run::rankMain(int rank) {
   }
 }
 
-void Run::setUp(int rank) {
-  Rank &self = ranks[static_cast<size_t>(rank)];
-  int threads = std::max(1, availableCores() / file.grid().size());
-  self.device = devices(rank, options.threads ? std::min(threads, options.threads) : threads);
+void Run::setUp(Rank &self) {
+  NoTimeout patient(*self.communicator); // others may be reading files
+  int threads = std::max(1, availableCores() / group.localRanks());
+  self.device =
+      devices(self.number(), options.threads ? std::min(threads, options.threads) : threads);
   self.device->loadKernels(file.program());
-  self.communicator = group.communicator(rank);
-  self.executor = std::make_unique<Executor>(file, *self.device, *self.communicator,
-                                             profilers[static_cast<size_t>(rank)].get());
+  self.executor =
+      std::make_unique<Executor>(file, *self.device, *self.communicator, self.profiler.get());
   if (checkpoint)
     loadCheckpoint(*self.executor, *checkpoint);
   else if (initial)
     loadParameters(*self.executor, *initial);
   else
     self.executor->initializeParameters(options.seed);
+  self.communicator->barrier();
 }
 
-void Run::steps(int rank) {
-  Rank &self = ranks[static_cast<size_t>(rank)];
+void Run::steps(Rank &self) {
   for (int64_t step = start.step; step < options.steps; ++step) {
     uint64_t begin = Profiler::now();
-    GlobalBatch &batch = batches[step % 2];
-    if (rank == 0)
-      loadBatch(*feeds.train, step, start.samples + (step - start.step) * globalBatch, batch, rank);
-    self.communicator->barrier();
+    const GlobalBatch &batch =
+        nextBatch(self, *feeds.train, trainBatches, step, samplesBefore(step));
 
     StepInputs inputs{.step = step,
                       .seed = options.seed,
@@ -186,39 +193,40 @@ void Run::steps(int rank) {
                       .weightDecay = static_cast<float>(options.weightDecay)};
     self.executor->step(inputs, batch);
 
-    StepRecord record = recordOf(*self.executor, step, begin);
-    if (rank == reporter)
-      checkFinite(record);
-    saveAfterStep(rank, step);
-    std::optional<Evaluation> evaluation;
-    if (evaluatesAfter(step))
-      evaluation = evaluate(rank, inputs);
-    if (rank == reporter) {
-      output->step(record, evaluation);
-      if (onStep)
-        onStep(record);
+    LoggedStep logged{recordOf(*self.executor, step, begin), {}, false};
+    if (self.number() == lossRank)
+      checkFinite(logged.record);
+    saveAfterStep(self, step);
+    if (evaluatesAfter(step)) {
+      logged.evaluation = evaluate(self, inputs);
+      logged.evaluated = true;
     }
+    report(self, logged);
   }
 }
 
-void Run::loadBatch(Feed &feed, int64_t step, int64_t firstSample, GlobalBatch &batch, int rank) {
+// The first rank of each process loads; all of them wait for it.
+const GlobalBatch &Run::nextBatch(Rank &self, Feed &feed, GlobalBatch (&batches)[2], int64_t number,
+                                  int64_t firstSample) {
+  GlobalBatch &batch = batches[number % 2];
   uint64_t begin = Profiler::now();
-  feed.load(step, firstSample, batch);
-  checkBatch(batch, limits);
-  profilers[static_cast<size_t>(rank)]->add(Category::Feed, "next batch", begin, Profiler::now());
+  if (self.number() == group.firstRank()) {
+    feed.load(number, firstSample, batch);
+    checkBatch(batch, limits);
+    self.profiler->add(Category::Feed, "next batch", begin, Profiler::now());
+  }
+  self.communicator->localBarrier();
+  return batch;
 }
 
-std::optional<Evaluation> Run::evaluate(int rank, const StepInputs &inputs) {
-  Rank &self = ranks[static_cast<size_t>(rank)];
+Evaluation Run::evaluate(Rank &self, const StepInputs &inputs) {
   StepInputs evaluation = inputs;
   evaluation.training = false;
   Evaluation mean;
   int64_t number = inputs.step / options.evalInterval * options.evalIters;
   for (int64_t i = 0; i < options.evalIters; ++i) {
-    GlobalBatch &batch = validBatches[i % 2];
-    if (rank == 0)
-      loadBatch(*feeds.valid, number + i, (number + i) * globalBatch, batch, rank);
-    self.communicator->barrier();
+    const GlobalBatch &batch =
+        nextBatch(self, *feeds.valid, validBatches, number + i, (number + i) * globalBatch);
     self.executor->evaluate(evaluation, batch);
     double share = 1.0 / static_cast<double>(options.evalIters);
     mean.mlmLoss += share * self.executor->metric(MetricKind::MlmLoss);
@@ -249,37 +257,48 @@ void Run::checkFinite(const StepRecord &record) {
          record.step, record.loss, record.mlmLoss, record.sopLoss, record.gradNorm);
 }
 
-std::vector<Executor *> Run::stageExecutors() const {
-  std::vector<Executor *> result;
-  for (int pp = 0; pp < file.grid().pp; ++pp)
-    result.push_back(ranks[static_cast<size_t>(file.grid().rankOf({0, pp, 0}))].executor.get());
-  return result;
-}
-
-// Rank 0 writes; the others wait at the next step's barrier at the latest, so what it reads stays.
-void Run::saveAfterStep(int rank, int64_t step) {
-  bool gradients = step == start.step && !options.saveGradients.empty();
-  if (!gradients && !checkpointAfter(step))
+// The rank that knows the loss tells rank 0, which reports.
+void Run::report(Rank &self, LoggedStep logged) {
+  if (lossRank != 0) {
+    Communicator &communicator = *self.communicator;
+    if (self.number() == lossRank)
+      communicator.wait(
+          communicator.send(&logged, sizeof(logged), 0, kRecordTag, Traffic::PointToPoint));
+    if (self.number() == 0)
+      communicator.wait(communicator.receive(&logged, sizeof(logged), lossRank, kRecordTag));
+  }
+  if (self.number() != 0)
     return;
-  ranks[static_cast<size_t>(rank)].communicator->barrier();
-  if (rank == 0 && gradients)
-    saveParameters(options.saveGradients, stageExecutors(), ParameterPart::Gradient, "grad.");
-  if (rank == 0 && checkpointAfter(step))
-    saveCheckpoint(options.save, stageExecutors(),
-                   {step + 1, start.samples + (step + 1 - start.step) * globalBatch}, options.seed);
+  output->step(logged);
+  if (onStep)
+    onStep(logged.record);
 }
 
-void Run::saveAtEnd() {
+void Run::saveAfterStep(Rank &self, int64_t step) {
+  if (step == start.step && !options.saveGradients.empty())
+    saveParameters(options.saveGradients, file, *self.executor, *self.communicator,
+                   ParameterPart::Gradient, "grad.");
+  if (checkpointAfter(step))
+    saveCheckpointAfter(self, step + 1);
+}
+
+void Run::saveCheckpointAfter(Rank &self, int64_t steps) {
+  saveCheckpoint(options.save, file, *self.executor, *self.communicator,
+                 {steps, samplesBefore(steps)}, options.seed);
+}
+
+void Run::finish(Rank &self) {
+  if (self.number() == 0)
+    output->finish();
   if (!options.saveParameters.empty())
-    saveParameters(options.saveParameters, stageExecutors(), ParameterPart::Value, "");
-  int64_t end = std::max(options.steps, start.step);
+    saveParameters(options.saveParameters, file, *self.executor, *self.communicator,
+                   ParameterPart::Value, "");
   if (!options.save.empty())
-    saveCheckpoint(options.save, stageExecutors(),
-                   {end, start.samples + (end - start.step) * globalBatch}, options.seed);
+    saveCheckpointAfter(self, std::max(options.steps, start.step));
   if (!options.profile.empty())
-    writeProfile(options.profile, options.steps - start.step, profilers);
+    writeProfile(options.profile, options.steps - start.step, *self.profiler, *self.communicator);
   if (!options.trace.empty())
-    writeTrace(options.trace, profilers);
+    writeTrace(options.trace, *self.profiler, *self.communicator);
 }
 
 void checkOutputs(const RunOptions &options) {

@@ -249,6 +249,37 @@ TEST_P(CommunicatorConformance, ReceiveOfAnotherSizeIsAnError) {
   EXPECT_EQ(errors[0], errors[1]);
 }
 
+// The others wait for the one that is late, and say so.
+TEST_P(CommunicatorConformance, AWaitThatLastsTooLongNamesWhoIsMissing) {
+  auto errors = GetParam().run({1, 1, 3}, [](Communicator &communicator) {
+    int value = 0;
+    communicator.barrier();
+    if (communicator.rank() == 1) {
+      communicator.wait(communicator.receive(&value, sizeof(value), 2, 8)); // for ever
+      return;
+    }
+    communicator.setTimeout(communicator.rank() == 0 ? 0.2 : 30);
+    communicator.wait(communicator.receive(&value, sizeof(value), 1, 7));
+  });
+  EXPECT_THAT(errors, Each(testing::StartsWith(
+                          "waited 0.2 s in vain for rank 1 to send 4 bytes with tag 7")));
+}
+
+TEST_P(CommunicatorConformance, ACollectiveThatLastsTooLongNamesWhoIsMissing) {
+  auto errors = GetParam().run({1, 1, 4}, [](Communicator &communicator) {
+    float value = 0;
+    communicator.barrier();
+    if (communicator.rank() == 2) {
+      communicator.wait(communicator.receive(&value, sizeof(value), 0, 8)); // for ever
+      return;
+    }
+    communicator.setTimeout(communicator.rank() == 0 ? 0.2 : 30);
+    communicator.allReduce(&value, 1, ElementType::F32, kAllAxes);
+  });
+  EXPECT_THAT(errors, Each(testing::AllOf(testing::StartsWith("waited 0.2 s in vain for rank 2"),
+                                          HasSubstr("--timeout"))));
+}
+
 TEST_P(CommunicatorConformance, CollectivesThatDoNotMatchAreAnError) {
   auto errors = GetParam().run({1, 1, 3}, [](Communicator &communicator) {
     std::vector<float> block(64);

@@ -8,11 +8,13 @@
 #include <nlohmann/json.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
+#include <thread>
 
 namespace seqpar::rt::test {
 
@@ -272,6 +274,19 @@ TEST_F(Trainer, AFailingRankLeavesNoOutput) {
   EXPECT_THAT(errorOf(kShape, kernels), AllOf(HasSubstr("rank "), HasSubstr("toy.embed: broken")));
   EXPECT_FALSE(fs::exists(path("p.safetensors")));
   EXPECT_TRUE(fs::is_empty(path("checkpoints")));
+}
+
+TEST_F(Trainer, ARankThatHangsIsNamed) {
+  TestKernels kernels = toyKernels();
+  std::atomic<int> calls = 0;
+  kernels["embed"] = [&](void *const *, int64_t) {
+    if (++calls == 9)
+      std::this_thread::sleep_for(std::chrono::seconds(2));
+  };
+  options.timeout = 0.3;
+  EXPECT_THAT(
+      errorOf(kShape, kernels),
+      AllOf(HasSubstr("rank "), HasSubstr("waited 0.3 s in vain for "), HasSubstr("--timeout")));
 }
 
 TEST_F(Trainer, ADeviceThatCannotBeMadeEndsAll) {

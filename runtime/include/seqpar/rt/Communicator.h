@@ -68,6 +68,13 @@ public:
                              ElementType type, int axes) = 0;
   /// Sleeps until every rank has come here.
   virtual void barrier() = 0;
+  /// Sleeps until every rank of this process has come here.
+  virtual void localBarrier() = 0;
+
+  /// Seconds that a wait or a collective may last before it throws Error, naming whom it waits for;
+  /// 0: for ever.
+  double timeout() const { return theTimeout; }
+  void setTimeout(double seconds) { theTimeout = seconds; }
 
   /// Wakes all ranks; from now on every call of every rank throws Aborted with the message of the
   /// first abort. May be called from any thread.
@@ -88,6 +95,7 @@ protected:
 private:
   Grid theGrid;
   int theRank;
+  double theTimeout = 0;
   std::array<uint64_t, kTrafficKinds> sent{};
 };
 
@@ -100,7 +108,10 @@ public:
   ThreadGroup(const ThreadGroup &) = delete;
   ThreadGroup &operator=(const ThreadGroup &) = delete;
 
-  /// The communicator of one rank; each is made once.
+  /// The ranks of this process: localRanks() of them, beginning with firstRank().
+  int firstRank() const;
+  int localRanks() const;
+  /// The communicator of one of them; each is made once.
   std::unique_ptr<Communicator> communicator(int rank);
   /// As Communicator::abort.
   void abort(const std::string &message);

@@ -9,8 +9,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -33,8 +31,11 @@ public:
   void add(Category category, const char *name, uint64_t begin, uint64_t end, uint64_t waited = 0);
   uint64_t nanoseconds(Category category) const { return totals[static_cast<size_t>(category)]; }
 
+  /// The events as entries of Chrome's trace format, separated by commas. Times are those of the
+  /// steady clock.
+  std::string traceRows(int rank) const;
+
 private:
-  friend void writeTrace(const std::string &, std::span<const std::unique_ptr<Profiler>>);
   struct Event {
     const char *name;
     Category category;
@@ -44,8 +45,5 @@ private:
   std::vector<Event> events;
   size_t capacity;
 };
-
-/// Writes the events of all ranks in Chrome's trace format, one row per rank.
-void writeTrace(const std::string &path, std::span<const std::unique_ptr<Profiler>> ranks);
 
 } // namespace seqpar::rt

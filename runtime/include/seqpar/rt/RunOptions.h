@@ -43,9 +43,10 @@ struct RunOptions {
 
   // Machine.
   std::string device = "cpu";
-  std::string cpuTarget;   ///< instruction set of the kernels; empty: the best the host has
-  int threads = 0;         ///< most threads of one rank; 0: the cores divided among the ranks
-  bool dryRun = false;     ///< check everything, write the memory report, run nothing
+  std::string cpuTarget; ///< instruction set of the kernels; empty: the best the host has
+  int threads = 0;       ///< most threads of one rank; 0: the cores divided among the ranks
+  double timeout = 60;   ///< seconds that a rank waits for another before the run ends; 0: for ever
+  bool dryRun = false;   ///< check everything, write the memory report, run nothing
   int64_t logInterval = 0; ///< steps between printed lines off a terminal; 0: about 50 in all
 };
 
@@ -55,9 +56,9 @@ void addRunOptions(CLI::App &app, RunOptions &options);
 /// Checks that the options go together. Throws UsageError.
 void checkRunOptions(const RunOptions &options);
 
-/// Names the bundled corpus when the options name no data. It is found from the folder of the running
-/// program: ../../models/corpus in a build, ../share/seqpar/corpus when installed. Throws UsageError
-/// when it is not there.
+/// Names the bundled corpus when the options name no data. It is found from the folder of the
+/// running program: ../../models/corpus in a build, ../share/seqpar/corpus when installed. Throws
+/// UsageError when it is not there.
 void useBundledCorpus(RunOptions &options);
 
 /// Parses the command line. Returns -1 when the tool should go on, else its exit code: 0 after
