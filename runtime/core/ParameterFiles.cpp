@@ -94,7 +94,7 @@ struct SavedTensor {
   const Parameter *parameter;
   int index;
   ParameterPart part;
-  int owner; ///< rank
+  int stage;
 };
 
 bool hasPart(const Parameter &parameter, ParameterPart part) {
@@ -120,38 +120,45 @@ void addTensors(std::vector<SavedTensor> &tensors, const ProgramFile &program, P
     for (unsigned i = 0; i < parameters.size(); ++i) {
       const Parameter &parameter = *parameters.Get(i);
       if (hasPart(parameter, part) && listed.insert(parameter.name()->str()).second)
-        tensors.push_back({prefix + parameter.name()->str(), &parameter, static_cast<int>(i), part,
-                           program.grid().rankOf({0, pp, 0})});
+        tensors.push_back(
+            {prefix + parameter.name()->str(), &parameter, static_cast<int>(i), part, pp});
     }
   }
 }
 
-// Rank 0 writes; the owners of tensors send them to it, one after another.
+// A stage gathers a tensor on its first rank, which sends it to rank 0.
+void sendTensors(std::span<const SavedTensor> tensors, Executor &executor,
+                 Communicator &communicator) {
+  Coordinates at = communicator.coordinates();
+  bool sends = at.dp == 0 && at.sp == 0 && at.pp != 0;
+  std::vector<float> values;
+  for (const SavedTensor &tensor : tensors) {
+    if (tensor.stage != at.pp)
+      continue;
+    if (sends)
+      values.resize(static_cast<size_t>(elementsOf(*tensor.parameter)));
+    executor.gatherParameter(tensor.index, tensor.part, values);
+    if (sends)
+      communicator.wait(communicator.send(values.data(), values.size() * sizeof(float), 0,
+                                          kTensorTag, Traffic::PointToPoint));
+  }
+}
+
 void write(const std::string &path, std::span<const SavedTensor> tensors, Executor &executor,
            Communicator &communicator, const std::map<std::string, std::string> &metadata) {
   NoTimeout patient(communicator);
-  if (communicator.rank() != 0) {
-    std::vector<float> values;
-    for (const SavedTensor &tensor : tensors) {
-      if (tensor.owner != communicator.rank())
-        continue;
-      values.resize(static_cast<size_t>(elementsOf(*tensor.parameter)));
-      executor.readParameter(tensor.index, tensor.part, values);
-      communicator.wait(communicator.send(values.data(), values.size() * sizeof(float), 0,
-                                          kTensorTag, Traffic::PointToPoint));
-    }
-    return;
-  }
+  if (communicator.rank() != 0)
+    return sendTensors(tensors, executor, communicator);
   std::vector<TensorToWrite> list;
   for (const SavedTensor &tensor : tensors) {
     auto fill = [&](std::span<uint8_t> buffer) {
-      if (tensor.owner != 0)
-        return communicator.wait(
-            communicator.receive(buffer.data(), buffer.size(), tensor.owner, kTensorTag));
       // The writer's buffer comes from operator new, aligned for any number.
-      executor.readParameter(
-          tensor.index, tensor.part,
-          {reinterpret_cast<float *>(buffer.data()), buffer.size() / sizeof(float)});
+      std::span<float> values(reinterpret_cast<float *>(buffer.data()),
+                              buffer.size() / sizeof(float));
+      if (tensor.stage == 0)
+        return executor.gatherParameter(tensor.index, tensor.part, values);
+      int owner = communicator.grid().rankOf({0, tensor.stage, 0});
+      communicator.wait(communicator.receive(buffer.data(), buffer.size(), owner, kTensorTag));
     };
     list.push_back({tensor.name, "F32", shapeOf(*tensor.parameter),
                     static_cast<size_t>(elementsOf(*tensor.parameter)) * sizeof(float), fill});

@@ -18,7 +18,7 @@ void checkParameterFile(const ProgramFile &program, const SafetensorsFile &file)
 void loadParameters(Executor &executor, const SafetensorsFile &file);
 
 /// Writes a part of every parameter, once each, as prefix + name. Collective: every rank calls it,
-/// rank 0 writes, and the ranks that hold what it lacks send it.
+/// rank 0 writes.
 void saveParameters(const std::string &path, const ProgramFile &program, Executor &executor,
                     Communicator &communicator, ParameterPart part, const std::string &prefix);
 
