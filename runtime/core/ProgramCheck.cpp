@@ -254,6 +254,7 @@ void checkProgram(const Program &program) {
       fail("kernel {}: {}", i, error.what());
     }
   }
+  checkCuda(program);
   for (unsigned i = 0; i < program.stages()->size(); ++i) {
     try {
       StageChecker(program, *program.stages()->Get(i)).run();

@@ -14,6 +14,9 @@ namespace seqpar::rt {
 /// Error.
 void checkProgram(const program::Program &program);
 
+/// The part of checkProgram on CUDA code: launches and images.
+void checkCuda(const program::Program &program);
+
 inline constexpr size_t kInputKinds = static_cast<size_t>(program::InputKind::MAX) + 1;
 
 /// Smallest table that an input's numbers index in any gather or scatter, in rows.

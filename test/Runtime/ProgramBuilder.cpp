@@ -85,12 +85,13 @@ int ProgramBuilder::metric(MetricKind kind) {
 }
 
 int ProgramBuilder::kernel(const std::string &symbol,
-                           const std::vector<KernelOperandSpec> &operands) {
+                           const std::vector<KernelOperandSpec> &operands,
+                           flatbuffers::Offset<CudaRowKernel> cuda) {
   std::vector<flatbuffers::Offset<KernelOperand>> tables;
   for (const KernelOperandSpec &each : operands)
     tables.push_back(
         CreateKernelOperand(bytes, each.access, each.type, each.columns, each.index, each.output));
-  kernels.push_back(CreateKernelDirect(bytes, symbol.c_str(), &tables, 1));
+  kernels.push_back(CreateKernelDirect(bytes, symbol.c_str(), &tables, 1, nullptr, cuda));
   return static_cast<int>(kernels.size()) - 1;
 }
 
@@ -165,7 +166,7 @@ std::vector<uint8_t> ProgramBuilder::finish(const std::vector<Op> &microBatch,
 std::vector<uint8_t> ProgramBuilder::finish() {
   auto root = CreateProgramDirect(bytes, "test", "0", shape.dp, shape.pp, shape.sp,
                                   shape.microBatch, shape.microBatches, shape.length, shape.chunk,
-                                  shape.vocabulary, shape.sop, &stages, &kernels);
+                                  shape.vocabulary, shape.sop, &stages, &kernels, nullptr, &cuda);
   FinishProgramBuffer(bytes, root);
   return {bytes.GetBufferPointer(), bytes.GetBufferPointer() + bytes.GetSize()};
 }

@@ -45,7 +45,8 @@ public:
                 float deviation = 1.0f);
   /// A scalar in the Gradient segment that is a metric.
   int metric(program::MetricKind kind);
-  int kernel(const std::string &symbol, const std::vector<KernelOperandSpec> &operands);
+  int kernel(const std::string &symbol, const std::vector<KernelOperandSpec> &operands,
+             flatbuffers::Offset<program::CudaRowKernel> cuda = {});
 
   static program::Operand use(int buffer, int alternate = -1) { return {buffer, alternate}; }
 
@@ -85,6 +86,7 @@ public:
   };
   std::vector<ParameterBuffers> parameters;
   flatbuffers::FlatBufferBuilder bytes;
+  std::vector<flatbuffers::Offset<program::CudaCode>> cuda;
   ProgramShape shape;
   int slots = 1; ///< of the present stage; inputs of a micro-batch have as many copies
 

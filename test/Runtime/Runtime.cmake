@@ -11,7 +11,7 @@ if(SEQPAR_SANITIZE MATCHES "thread")
   set(PROGRAM_BOUNDS)
 endif()
 seqpar_add_unit_test(rt_program_file_test
-  SOURCES ProgramFileTest.cpp ${PROGRAM_BOUNDS} ${RUNTIME_TOY} LIBS seqpar_rt_core)
+  SOURCES CudaCodeTest.cpp ProgramFileTest.cpp ${PROGRAM_BOUNDS} ${RUNTIME_TOY} LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_executor_test
   SOURCES ExecutorTest.cpp ExecutorInputsTest.cpp PipelineTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
 # Counts allocations by an operator new of its own; the thread sanitizer brings one too.

@@ -25,6 +25,22 @@ struct KernelOperand {
   bool output = false;
 };
 
+/// One launch of those that a row kernel is on CUDA; program.fbs tells what the fields mean.
+struct CudaLaunch {
+  std::string symbol;
+  int threads = 0;
+  int rowsPerBlock = 0;
+  int blocks = 0, blocksY = 1;
+  int sharedBytes = 0;
+};
+
+/// Launches in their order, and the workspace that they share: `rowBytes` for each row, then
+/// `partBytes` for each part that sums its rows.
+struct CudaRowKernel {
+  std::vector<CudaLaunch> launches;
+  int64_t partBytes = 0, rowBytes = 0;
+};
+
 /// extern "C" void SYMBOL(void *const *operands, int64_t rowBegin, int64_t rowEnd).
 /// Operands: the inputs of plan.rows, then its outs.
 struct Kernel {
@@ -32,6 +48,7 @@ struct Kernel {
   std::vector<KernelOperand> operands;
   int64_t columns = 1;
   std::string description; ///< model ops it came from
+  CudaRowKernel cuda{};    ///< no launches without code for CUDA
 };
 
 /// An ELF shared object that defines all kernels' symbols.
@@ -40,10 +57,16 @@ struct CpuObject {
   std::vector<uint8_t> object;
 };
 
+struct CudaImage {
+  std::string architecture;   ///< "sm_90": a cubin; "compute_90": PTX
+  std::vector<uint8_t> image; ///< PTX without a closing zero
+};
+
+/// CUDA C++ and what it was compiled to.
 struct CudaCode {
+  std::string name; ///< "rows"
   std::string source;
-  std::string architecture; ///< e.g. "sm_90"; empty: source only
-  std::vector<uint8_t> image;
+  std::vector<CudaImage> images;
 };
 
 struct KernelTable {

@@ -11,6 +11,22 @@ static constexpr const char *kVersion = "0.1";
 /// Of the vectors of native code (force_align in the schema).
 static constexpr size_t kCodeAlignment = 64;
 
+template <typename T, typename WriteFn>
+static auto writeAll(const std::vector<T> &items, WriteFn write,
+                     flatbuffers::FlatBufferBuilder &builder) {
+  std::vector<decltype(write(items.front(), builder))> offsets;
+  for (const T &item : items)
+    offsets.push_back(write(item, builder));
+  return builder.CreateVector(offsets);
+}
+
+static flatbuffers::Offset<program::CudaLaunch>
+writeCudaLaunch(const CudaLaunch &launch, flatbuffers::FlatBufferBuilder &builder) {
+  return program::CreateCudaLaunch(builder, builder.CreateString(launch.symbol), launch.threads,
+                                   launch.rowsPerBlock, launch.blocks, launch.blocksY,
+                                   launch.sharedBytes);
+}
+
 static flatbuffers::Offset<program::Kernel> writeKernel(const Kernel &kernel,
                                                         flatbuffers::FlatBufferBuilder &builder) {
   std::vector<flatbuffers::Offset<program::KernelOperand>> operands;
@@ -18,9 +34,14 @@ static flatbuffers::Offset<program::Kernel> writeKernel(const Kernel &kernel,
     operands.push_back(program::CreateKernelOperand(
         builder, static_cast<program::Access>(operand.access), *getDataType(operand.type),
         operand.columns, operand.index, operand.output));
+  flatbuffers::Offset<program::CudaRowKernel> cuda;
+  if (!kernel.cuda.launches.empty())
+    cuda = program::CreateCudaRowKernel(builder,
+                                        writeAll(kernel.cuda.launches, writeCudaLaunch, builder),
+                                        kernel.cuda.partBytes, kernel.cuda.rowBytes);
   return program::CreateKernel(builder, builder.CreateString(kernel.symbol),
                                builder.CreateVector(operands), kernel.columns,
-                               builder.CreateString(kernel.description));
+                               builder.CreateString(kernel.description), cuda);
 }
 
 static flatbuffers::Offset<program::CpuObject>
@@ -30,20 +51,18 @@ writeCpuObject(const CpuObject &object, flatbuffers::FlatBufferBuilder &builder)
   return program::CreateCpuObject(builder, builder.CreateString(object.target), bytes);
 }
 
-static flatbuffers::Offset<program::CudaCode>
-writeCudaCode(const CudaCode &code, flatbuffers::FlatBufferBuilder &builder) {
-  return program::CreateCudaCode(builder, builder.CreateString(code.source),
-                                 builder.CreateString(code.architecture),
-                                 builder.CreateVector(code.image));
+static flatbuffers::Offset<program::CudaImage>
+writeCudaImage(const CudaImage &image, flatbuffers::FlatBufferBuilder &builder) {
+  builder.ForceVectorAlignment(image.image.size(), sizeof(uint8_t), kCodeAlignment);
+  auto bytes = builder.CreateVector(image.image);
+  return program::CreateCudaImage(builder, builder.CreateString(image.architecture), bytes);
 }
 
-template <typename T, typename WriteFn>
-static auto writeAll(const std::vector<T> &items, WriteFn write,
-                     flatbuffers::FlatBufferBuilder &builder) {
-  std::vector<decltype(write(items.front(), builder))> offsets;
-  for (const T &item : items)
-    offsets.push_back(write(item, builder));
-  return builder.CreateVector(offsets);
+static flatbuffers::Offset<program::CudaCode>
+writeCudaCode(const CudaCode &code, flatbuffers::FlatBufferBuilder &builder) {
+  auto images = writeAll(code.images, writeCudaImage, builder);
+  return program::CreateCudaCode(builder, builder.CreateString(code.name),
+                                 builder.CreateString(code.source), images);
 }
 
 static LogicalResult checkKernels(plan::ProgramOp plan, const KernelTable &kernels) {
