@@ -2,7 +2,7 @@
 
 #include "seqpar/rt/cpu/Attention.h"
 
-#include "seqpar/rt/Error.h"
+#include "seqpar/rt/AttentionCheck.h"
 #include "seqpar/rt/Philox.h"
 #include "seqpar/rt/cpu/Gemm.h"
 
@@ -18,25 +18,6 @@ constexpr int64_t kQueryTile = 128, kKeyTile = 256;
 static_assert(kKeyTile % kTileColumnGranule == 0);
 
 int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-void checkShape(const AttentionShape &s, const AttentionDropout &d) {
-  if (s.batch < 1 || s.heads < 1 || s.queries < 1 || s.keys < 1)
-    fail("attention: expected batch, heads, queries and keys of at least 1, found {}, {}, {}, {}",
-         s.batch, s.heads, s.queries, s.keys);
-  if (s.headDim < 1 || s.headDim > 256)
-    fail("attention: expected a head dimension from 1 to 256, found {}", s.headDim);
-  if (s.maskOffset < 0 || s.maskOffset + s.keys > s.maskLength)
-    fail("attention: keys {} to {} lie outside the mask of length {}", s.maskOffset,
-         s.maskOffset + s.keys, s.maskLength);
-  if (d.rate == 0)
-    return;
-  if (!(d.rate > 0 && d.rate < 1))
-    fail("attention: expected a dropout rate in [0, 1), found {}", d.rate);
-  if (!d.samples || d.site > 0xffff || s.heads > 0x10000)
-    fail("attention: dropout needs sample numbers, a site below 65536 (found {}) and at most 65536 "
-         "heads (found {})",
-         d.site, s.heads);
-}
 
 TileDropout tileDropout(const AttentionDropout &d, int64_t sample, int64_t head, int64_t query,
                         int64_t key) {
@@ -105,7 +86,7 @@ void CpuAttention::prepareMask(const AttentionShape &s, const int32_t *mask) {
 }
 
 void CpuAttention::forward(const AttentionForwardArgs &args) {
-  checkShape(args.shape, args.dropout);
+  checkAttention(args.shape, args.dropout);
   prepareMask(args.shape, args.mask);
   int64_t items = args.shape.batch * args.shape.heads * ceilDiv(args.shape.queries, kQueryTile);
   pool.parallelFor(items, [&](int64_t begin, int64_t end, int thread) {
@@ -155,7 +136,7 @@ void CpuAttention::forwardQueryTile(const AttentionForwardArgs &args, int64_t it
 
 void CpuAttention::backward(const AttentionBackwardArgs &args) {
   const AttentionShape &s = args.shape;
-  checkShape(s, args.dropout);
+  checkAttention(s, args.dropout);
   prepareMask(s, args.mask);
   int64_t heads = s.batch * s.heads, queryTiles = ceilDiv(s.queries, kQueryTile);
   if (args.initialize)

@@ -1,0 +1,69 @@
+//===- AttentionSource.cpp - text of the CUDA attention kernels -----------===//
+
+#include "seqpar/Target/Cuda/AttentionSource.h"
+
+#include "KernelTexts.h"
+
+#include <algorithm>
+#include <cassert>
+#include <set>
+#include <utility>
+
+namespace seqpar {
+
+using namespace cuda;
+
+namespace {
+
+/// The function template of a kernel, with its arguments.
+std::string instance(AttentionKernel kernel, const AttentionConfig &config) {
+  bool simt = config.storage == AttentionStorage::F32;
+  const char *names[] = {"forward", "delta", "backwardKeys", "backwardQueries"};
+  const char *simtNames[] = {"simtForward", "delta", "simtBackwardKeys", "simtBackwardQueries"};
+  const char *types[] = {"float", "BFloat16", "Float16"};
+  bool delta = kernel == AttentionKernel::Delta;
+  std::string result = (simt ? simtNames : names)[int(kernel)];
+  result += "<";
+  if (!simt || delta)
+    result += types[int(config.storage)] + std::string(", ");
+  result += std::to_string(config.headDim);
+  if (!delta)
+    result += config.dropout ? ", true" : ", false";
+  return result + ">";
+}
+
+std::string entry(AttentionKernel kernel, const AttentionConfig &config) {
+  AttentionTiling tiling = attentionTiling(kernel, config.storage, config.headDim);
+  return "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(tiling.threads()) +
+         ")\n" + attentionEntry(kernel, config) +
+         "(const seqpar::cuda::AttentionParameters p) {\n  seqpar::cuda::" +
+         instance(kernel, config) + "(p);\n}\n";
+}
+
+} // namespace
+
+std::string attentionSource(std::span<const AttentionConfig> configs) {
+  auto isSimt = [](const AttentionConfig &c) { return c.storage == AttentionStorage::F32; };
+  std::string text = kKernelTextContract;
+  text += kKernelTextTypes;
+  text += kKernelTextPtx;
+  text += kKernelTextCommon;
+  if (std::any_of(configs.begin(), configs.end(), isSimt))
+    text += kKernelTextSimt;
+  if (!std::all_of(configs.begin(), configs.end(), isSimt)) {
+    text += kKernelTextTiles;
+    text += kKernelTextForward;
+    text += kKernelTextBackward;
+  }
+  std::set<std::string> entries;
+  for (const AttentionConfig &config : configs) {
+    assert(attentionSupports(config.storage, config.headDim) && "no such kernel");
+    for (auto kernel : {AttentionKernel::Forward, AttentionKernel::Delta,
+                        AttentionKernel::BackwardKeys, AttentionKernel::BackwardQueries})
+      if (entries.insert(attentionEntry(kernel, config)).second)
+        text += "\n" + entry(kernel, config);
+  }
+  return text;
+}
+
+} // namespace seqpar

@@ -1,0 +1,228 @@
+//===- Forward.cuh - attention forward on tensor cores --------------------===//
+//
+// FlashAttention-2 (Dao 2023, algorithm 1) for one block of a ring. A warp owns 16 * M queries: it
+// alone needs their statistics, and the accumulators of the scores are, rounded to 16 bits, the
+// left operand of the product with V as they are. Tiles of K and V are copied while the tiles
+// before them are worked on. Tiles without any key that counts are passed over.
+//
+//===----------------------------------------------------------------------===//
+
+namespace seqpar::cuda {
+
+template <typename T, int headDim, bool withDropout> struct Forward {
+  static constexpr AttentionTiling kTiling =
+      attentionTiling(AttentionKernel::Forward, AttentionStorage::BF16, headDim);
+  static constexpr int D = attentionColumns(headDim);
+  static constexpr int kThreads = kTiling.threads(), kKeys = kTiling.columns;
+  static constexpr int M = kTiling.rows / (16 * kTiling.warps), N = kKeys / 8;
+  static constexpr int kKeyTileBytes = kKeys * 2 * D;
+
+  const AttentionParameters &p;
+  Head head;
+  int lead;            ///< keys that the first tile begins before key 0
+  int firstQuery, row; ///< of the block; of this lane in the block
+  char *queries, *keyTiles;
+
+  Accumulators<M, D / 8> out;
+  float maximum[M][2], sum[M][2]; ///< sum: this lane's part of its row's
+
+  __device__ explicit Forward(const AttentionParameters &p)
+      : p(p), head(p, headDim), lead(attentionLead(p, AttentionStorage::BF16, withDropout)),
+        firstQuery(blockIdx.x * kTiling.rows),
+        row(threadIdx.x / 32 * 16 * M + threadIdx.x % 32 / 4), queries(sharedMemory()),
+        keyTiles(queries + kTiling.rows * 2 * D) {}
+
+  __device__ void copyKeys(int tile, int stage) {
+    char *to = keyTiles + stage * 2 * kKeyTileBytes;
+    int first = tile * kKeys - lead;
+    copyTile<kKeys, D, headDim, kThreads>(to, static_cast<const T *>(p.k) + head.key, head.stride,
+                                          first, p.keys);
+    copyTile<kKeys, D, headDim, kThreads>(
+        to + kKeyTileBytes, static_cast<const T *>(p.v) + head.key, head.stride, first, p.keys);
+  }
+
+  __device__ void begin() {
+    out.clear();
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        int query = firstQuery + row + 16 * m + 8 * r, t = threadIdx.x % 4;
+        maximum[m][r] = -kInfinity;
+        sum[m][r] = 0;
+        if (p.initialize || query >= p.queries)
+          continue;
+        maximum[m][r] = p.lse[head.statistic + query];
+        sum[m][r] = t == 0 ? p.sum[head.statistic + query] : 0.0f;
+        const float *from = p.accumulator + head.query + (long long)query * head.stride + 2 * t;
+#pragma unroll
+        for (int n = 0; n < headDim / 8; ++n) {
+          float2 value = *reinterpret_cast<const float2 *>(from + 8 * n);
+          out.at[m][n][2 * r] = value.x;
+          out.at[m][n][2 * r + 1] = value.y;
+        }
+      }
+  }
+
+  /// New maxima, the old accumulators in their terms, and the exponentials.
+  __device__ void softmax(Accumulators<M, N> &s) {
+    float toPowers = p.scale * kLog2E;
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        float largest = -kInfinity;
+#pragma unroll
+        for (int n = 0; n < N; ++n)
+          largest = fmaxf(largest, fmaxf(s.at[m][n][2 * r], s.at[m][n][2 * r + 1]));
+        largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 1));
+        largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 2));
+        float before = maximum[m][r], now = fmaxf(before, largest * p.scale);
+        maximum[m][r] = now;
+        float shift = finiteMaximum(now);
+        float correction = exp2Fast((before - shift) * kLog2E);
+        sum[m][r] *= correction;
+#pragma unroll
+        for (int n = 0; n < D / 8; ++n) {
+          out.at[m][n][2 * r] *= correction;
+          out.at[m][n][2 * r + 1] *= correction;
+        }
+        shift *= kLog2E;
+#pragma unroll
+        for (int n = 0; n < N; ++n)
+#pragma unroll
+          for (int i = 2 * r; i < 2 * r + 2; ++i) {
+            s.at[m][n][i] = exp2Fast(fmaf(s.at[m][n][i], toPowers, -shift));
+            sum[m][r] += s.at[m][n][i];
+          }
+      }
+  }
+
+  __device__ void drop(Accumulators<M, N> &s, const Dropout &dropout, int firstKey) {
+    int t = threadIdx.x % 4;
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int n = 0; n < N; ++n) {
+        Word keep = keepOfQuad(dropout, firstQuery + row + 16 * m, firstKey + 8 * n) >> 2 * t;
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          s.at[m][n][i] = keep >> (i / 2 * 8 + i % 2) & 1 ? s.at[m][n][i] * dropout.scale : 0.0f;
+      }
+  }
+
+  __device__ void fold(const KeyBits<kKeys> &bits, int tile, int stage, const Dropout *dropout) {
+    const char *keys = keyTiles + stage * 2 * kKeyTileBytes;
+    Accumulators<M, N> s;
+    multiplyRows<T>(s, downThenRight<D>(queries + threadIdx.x / 32 * 16 * M * 2 * D),
+                    rightThenDown<D>(keys));
+    if (!bits.whole()) {
+      int t = threadIdx.x % 4;
+#pragma unroll
+      for (int m = 0; m < M; ++m)
+#pragma unroll
+        for (int n = 0; n < N; ++n)
+#pragma unroll
+          for (int i = 0; i < 4; ++i)
+            if (!bits.has(8 * n + 2 * t + i % 2))
+              s.at[m][n][i] = -kInfinity;
+    }
+    softmax(s);
+    if constexpr (withDropout)
+      drop(s, *dropout, tile * kKeys - lead);
+    LeftOperand<M, N / 2> probabilities;
+    packLeft<T, M, N>(probabilities, [&](int m, int n, int i) { return s.at[m][n][i]; });
+    multiplyAddColumns<T>(out, probabilities, downThenRight<D>(keys + kKeyTileBytes));
+  }
+
+  __device__ void loop(const Dropout *dropout) {
+    int tiles = (p.keys + lead + kKeys - 1) / kKeys, stage = 0;
+    KeyBits<kKeys> bits;
+    int tile = nextKeyTile(bits, head.mask, 0, tiles, lead, p.keys);
+    if (tile == tiles)
+      return;
+    copyTile<kTiling.rows, D, headDim, kThreads>(queries, static_cast<const T *>(p.q) + head.query,
+                                                 head.stride, firstQuery, p.queries);
+    copyKeys(tile, stage);
+    copyAsyncCommit();
+    while (tile < tiles) {
+      KeyBits<kKeys> nextBits;
+      int next = nextKeyTile(nextBits, head.mask, tile + 1, tiles, lead, p.keys);
+      if (next < tiles)
+        copyKeys(next, 1 - stage);
+      copyAsyncCommit();
+      copyAsyncWait<1>();
+      __syncthreads();
+      fold(bits, tile, stage, dropout);
+      __syncthreads(); // before the next but one tile is copied over this one
+      tile = next;
+      bits = nextBits;
+      stage = 1 - stage;
+    }
+  }
+
+  /// The normalised result goes through the queries' memory, so that whole rows are written.
+  __device__ void writeOut() {
+    int lane = threadIdx.x % 32, firstRow = threadIdx.x / 32 * 16 * M;
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        float inverse = inverseSum(maximum[m][r], sum[m][r]);
+        int place = row + 16 * m + 8 * r;
+#pragma unroll
+        for (int n = 0; n < D / 8; ++n)
+          *reinterpret_cast<Word *>(queries + place * 2 * D + (n ^ swizzle<D>(place)) * 16 +
+                                    lane % 4 * 4) =
+              pack(out.at[m][n][2 * r] * inverse, out.at[m][n][2 * r + 1] * inverse, T());
+      }
+    __syncwarp();
+    constexpr int pieces = headDim / 8;
+    T *to = static_cast<T *>(p.out) + head.query;
+    for (int i = lane; i < 16 * M * pieces; i += 32) {
+      int place = firstRow + i / pieces, piece = i % pieces, query = firstQuery + place;
+      if (query < p.queries)
+        *reinterpret_cast<uint4 *>(to + (long long)query * head.stride + piece * 8) =
+            *reinterpret_cast<const uint4 *>(queries + place * 2 * D +
+                                             (piece ^ swizzle<D>(place)) * 16);
+    }
+  }
+
+  __device__ void end() {
+    int t = threadIdx.x % 4;
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        sum[m][r] += __shfl_xor_sync(kAllLanes, sum[m][r], 1);
+        sum[m][r] += __shfl_xor_sync(kAllLanes, sum[m][r], 2);
+        int query = firstQuery + row + 16 * m + 8 * r;
+        if (t != 0 || query >= p.queries)
+          continue;
+        p.lse[head.statistic + query] =
+            p.finish ? logSumExp(maximum[m][r], sum[m][r]) : maximum[m][r];
+        if (!p.finish)
+          p.sum[head.statistic + query] = sum[m][r];
+      }
+    if (p.finish)
+      writeOut();
+    else
+      storeFloats<headDim>(out, p.accumulator + head.query, head.stride,
+                           firstQuery + threadIdx.x / 32 * 16 * M, p.queries, false);
+  }
+};
+
+template <typename T, int headDim, bool withDropout>
+__device__ void forward(const AttentionParameters &p) {
+  Forward<T, headDim, withDropout> block(p);
+  block.begin();
+  if constexpr (withDropout) {
+    Dropout dropout(p, block.head);
+    block.loop(&dropout);
+  } else {
+    block.loop(nullptr);
+  }
+  block.end();
+}
+
+} // namespace seqpar::cuda

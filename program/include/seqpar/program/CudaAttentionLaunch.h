@@ -1,0 +1,51 @@
+//===- CudaAttentionLaunch.h - names and grids of attention kernels -------===//
+#ifndef SEQPAR_PROGRAM_CUDAATTENTIONLAUNCH_H
+#define SEQPAR_PROGRAM_CUDAATTENTIONLAUNCH_H
+
+#include "seqpar/program/CudaAttention.h"
+
+#include <string>
+
+namespace seqpar::cuda {
+
+/// One set of kernels.
+struct AttentionConfig {
+  AttentionStorage storage;
+  int headDim;
+  bool dropout;
+};
+
+/// The name of a kernel in its module.
+inline std::string attentionEntry(AttentionKernel kernel, const AttentionConfig &config) {
+  const char *kernels[] = {"forward", "delta", "backward_keys", "backward_queries"};
+  const char *types[] = {"f32", "bf16", "f16"};
+  return std::string("seqpar_attention_") + kernels[int(kernel)] + "_" +
+         types[int(config.storage)] + "_" + std::to_string(config.headDim) +
+         (config.dropout && kernel != AttentionKernel::Delta ? "_dropout" : "");
+}
+
+struct AttentionGrid {
+  unsigned x, y, z;
+};
+
+inline AttentionGrid attentionGrid(AttentionKernel kernel, const AttentionConfig &config,
+                                   const AttentionParameters &p) {
+  int rows = attentionTiling(kernel, config.storage, config.headDim).rows, extent = p.queries;
+  if (kernel == AttentionKernel::BackwardKeys)
+    extent = p.keys + attentionLead(p, config.storage, config.dropout);
+  return {unsigned((extent + rows - 1) / rows), unsigned(p.heads), unsigned(p.batch)};
+}
+
+/// Operations that a kernel is credited with in benchmarks: 2 per multiplication and addition of
+/// each product that the algorithm needs (2 forward, 5 backward, of which dk and dv take 4 and dq
+/// 1), whatever it computes again.
+inline double attentionOperations(AttentionKernel kernel, const AttentionConfig &config,
+                                  const AttentionParameters &p) {
+  const double products[] = {2, 0, 4, 1};
+  return products[int(kernel)] * 2.0 * p.batch * p.heads * double(p.queries) * p.keys *
+         config.headDim;
+}
+
+} // namespace seqpar::cuda
+
+#endif // SEQPAR_PROGRAM_CUDAATTENTIONLAUNCH_H

@@ -1,0 +1,29 @@
+//===- HostAttention.h - the CUDA attention kernels on the host -*- C++ -*-===//
+#pragma once
+
+#include "seqpar/program/CudaAttentionLaunch.h"
+#include "seqpar/rt/Device.h"
+
+#include <cmath>
+#include <memory>
+#include <vector>
+
+namespace seqpar::rt::test {
+
+/// A device that runs the text of the attention kernels as HostCuda.h does, and nothing else. The
+/// 16-bit kernels get their operands rounded, and their results are widened. `order`: see
+/// HostCuda.h.
+std::unique_ptr<Device> createHostAttention(cuda::AttentionStorage storage, unsigned order = 0);
+
+/// The number as the storage type holds it.
+float roundTo(cuda::AttentionStorage storage, float value);
+
+/// Kernels compiled for the host: four functions in the order of AttentionKernel.
+using HostKernel = void (*)(cuda::AttentionParameters);
+struct HostKernels {
+  cuda::AttentionConfig config;
+  HostKernel kernels[4];
+};
+extern const std::vector<HostKernels> kHostKernelsF32, kHostKernelsBF16, kHostKernelsF16;
+
+} // namespace seqpar::rt::test

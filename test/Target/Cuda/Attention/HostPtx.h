@@ -1,0 +1,162 @@
+//===- HostPtx.h - the instructions of Ptx.cuh on the host ------*- C++ -*-===//
+//
+// Replaces Ptx.cuh where the attention kernels run on the host. Fragments are exchanged between
+// lanes exactly as the PTX ISA lays them out. Asynchronous copies are as late as they may be: they
+// happen when their thread waits for them, so that a missing wait or barrier reads old memory. Rows
+// of ldmatrix are checked: aligned, in shared memory, and without bank conflicts.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "../HostCuda.h"
+#include "Types.cuh"
+
+#include <deque>
+
+namespace seqpar::cuda {
+
+inline char *sharedMemory() { return reinterpret_cast<char *>(dynamicShared); }
+
+namespace host {
+
+struct Copy {
+  void *to;
+  const void *from;
+  int bytes;
+  bool inside;
+};
+struct Copies {
+  std::deque<std::vector<Copy>> groups;
+  std::vector<Copy> open; ///< not committed
+};
+/// Of each thread of the block.
+inline std::vector<Copies> copies(1024);
+
+inline Copies &ownCopies() {
+  return copies[size_t(hostcuda::current - hostcuda::block->fibers.data())];
+}
+
+/// Copies that no thread has waited for; a kernel must leave none.
+inline size_t pendingCopies() {
+  size_t count = 0;
+  for (const Copies &each : copies) {
+    count += each.open.size();
+    for (const auto &group : each.groups)
+      count += group.size();
+  }
+  return count;
+}
+
+inline void checkShared(const void *address, int bytes, const char *what) {
+  const char *begin = sharedMemory(), *place = static_cast<const char *>(address);
+  if (place < begin || place + bytes > begin + kHostCudaSharedBytes ||
+      reinterpret_cast<uintptr_t>(place) % size_t(bytes) != 0)
+    hostcuda::fail(std::string(what) + ": not an aligned address in shared memory");
+}
+
+inline void copyAsync(void *to, const void *from, int bytes, bool inside) {
+  checkShared(to, bytes, "cp.async");
+  if (reinterpret_cast<uintptr_t>(from) % size_t(bytes) != 0)
+    hostcuda::fail("cp.async: the source is not aligned");
+  ownCopies().open.push_back({to, from, bytes, inside});
+}
+
+inline uint16_t half(Word word, int i) { return uint16_t(word >> 16 * i); }
+inline float value(uint16_t bits, BFloat16) { return hostcuda::fromBfloatBits(bits); }
+inline float value(uint16_t bits, Float16) { return hostcuda::fromHalfBits(bits); }
+
+/// Eight rows of 16 bytes are read at a time: they must lie in different groups of four banks.
+inline void checkBanks(const void *const *rows) {
+  for (int matrix = 0; matrix < 4; ++matrix) {
+    unsigned groups = 0;
+    for (int row = 0; row < 8; ++row) {
+      checkShared(rows[8 * matrix + row], 16, "ldmatrix");
+      groups |= 1u << reinterpret_cast<uintptr_t>(rows[8 * matrix + row]) / 16 % 8;
+    }
+    if (groups != 0xff)
+      hostcuda::fail("ldmatrix: rows of a matrix share banks");
+  }
+}
+
+inline void loadMatrices(Word (&r)[4], const void *row, bool transposed) {
+  auto [rows, lanes] = hostcuda::gather(kAllLanes, row, transposed ? "ldmatrix.trans" : "ldmatrix");
+  checkBanks(rows);
+  int g = int(hostcuda::current->lane / 4), t = int(hostcuda::current->lane % 4);
+  for (int matrix = 0; matrix < 4; ++matrix) {
+    auto element = [&](int i, int j) { // of an 8x8 matrix
+      uint16_t bits;
+      std::memcpy(&bits, static_cast<const char *>(rows[8 * matrix + i]) + 2 * j, 2);
+      return Word(bits);
+    };
+    r[matrix] = transposed ? element(2 * t, g) | element(2 * t + 1, g) << 16
+                           : element(g, 2 * t) | element(g, 2 * t + 1) << 16;
+  }
+}
+
+struct Fragments {
+  Word a[4], b[2];
+};
+
+template <typename T> void multiplyAdd(float (&c)[4], const Word (&a)[4], Word b0, Word b1) {
+  auto [all, lanes] =
+      hostcuda::gather(kAllLanes, Fragments{{a[0], a[1], a[2], a[3]}, {b0, b1}}, "mma");
+  int g = int(hostcuda::current->lane / 4), t = int(hostcuda::current->lane % 4);
+  for (int i = 0; i < 4; ++i) {
+    int row = g + i / 2 * 8, column = 2 * t + i % 2;
+    double sum = 0;
+    for (int k = 0; k < 16; ++k) {
+      const Fragments &left = all[row % 8 * 4 + k % 8 / 2];
+      const Fragments &right = all[column * 4 + k % 8 / 2];
+      sum += double(value(half(left.a[row / 8 + k / 8 * 2], k % 2), T())) *
+             double(value(half(right.b[k / 8], k % 2), T()));
+    }
+    c[i] = float(double(c[i]) + sum);
+  }
+}
+
+} // namespace host
+
+inline void copyAsync16(void *to, const void *from, bool inside) {
+  host::copyAsync(to, from, 16, inside);
+}
+inline void copyAsync4(void *to, const void *from, bool inside) {
+  host::copyAsync(to, from, 4, inside);
+}
+inline void copyAsyncCommit() {
+  host::Copies &own = host::ownCopies();
+  own.groups.push_back(std::move(own.open));
+  own.open.clear();
+}
+template <int pending> void copyAsyncWait() {
+  host::Copies &own = host::ownCopies();
+  while (own.groups.size() > pending) {
+    for (const host::Copy &copy : own.groups.front())
+      if (copy.inside)
+        std::memcpy(copy.to, copy.from, size_t(copy.bytes));
+      else
+        std::memset(copy.to, 0, size_t(copy.bytes));
+    own.groups.pop_front();
+  }
+}
+
+inline void loadMatrices(Word (&r)[4], const void *row) { host::loadMatrices(r, row, false); }
+inline void loadTransposedMatrices(Word (&r)[4], const void *row) {
+  host::loadMatrices(r, row, true);
+}
+
+template <typename T> void multiplyAdd(float (&c)[4], const Word (&a)[4], Word b0, Word b1, T) {
+  host::multiplyAdd<T>(c, a, b0, b1);
+}
+
+inline Word pack(float low, float high, BFloat16) {
+  return Word(hostcuda::toBfloatBits(low)) | Word(hostcuda::toBfloatBits(high)) << 16;
+}
+inline Word pack(float low, float high, Float16) {
+  return Word(hostcuda::toHalfBits(low)) | Word(hostcuda::toHalfBits(high)) << 16;
+}
+inline float toFloat(BFloat16 value) { return hostcuda::fromBfloatBits(value.bits); }
+inline float toFloat(Float16 value) { return hostcuda::fromHalfBits(value.bits); }
+
+inline float exp2Fast(float x) { return std::exp2(x); }
+
+} // namespace seqpar::cuda
