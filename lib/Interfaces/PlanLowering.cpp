@@ -46,9 +46,22 @@ Value PlanLowering::getInput(plan::InputKind kind, ArrayRef<int64_t> shape, Type
   if (!input) {
     OpBuilder at = declarationBuilder();
     input = plan::InputOp::create(at, stage.getLoc(), MemRefType::get(shape, elementType),
-                                  plan::InputKindAttr::get(at.getContext(), kind), IntegerAttr());
+                                  plan::InputKindAttr::get(at.getContext(), kind), IntegerAttr(),
+                                  IntegerAttr());
   }
   return input;
+}
+
+Value PlanLowering::getConstant(int32_t value) {
+  Value &constant = constants[value];
+  if (!constant) {
+    OpBuilder at = declarationBuilder();
+    constant =
+        plan::InputOp::create(at, stage.getLoc(), MemRefType::get({}, at.getI32Type()),
+                              plan::InputKindAttr::get(at.getContext(), plan::InputKind::Constant),
+                              at.getI32IntegerAttr(value), IntegerAttr());
+  }
+  return constant;
 }
 
 Value PlanLowering::declareParameter(Location loc, StringRef name, plan::Initializer init,

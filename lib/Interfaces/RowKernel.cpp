@@ -48,6 +48,19 @@ RowExpr RowKernel::constant(double value) {
                                            bodyBuilder.getF32FloatAttr(static_cast<float>(value))));
 }
 
+RowExpr RowKernel::integer(uint32_t value) {
+  return RowExpr(
+      *this, arith::ConstantOp::create(bodyBuilder, loc,
+                                       bodyBuilder.getI32IntegerAttr(static_cast<int32_t>(value))));
+}
+
+RowExpr RowKernel::random(RowExpr seed, RowExpr step, RowExpr site, RowExpr sample,
+                          RowExpr position) {
+  auto type = RankedTensorType::get({columns}, bodyBuilder.getI32Type());
+  return RowExpr(*this, plan::RowRandomOp::create(bodyBuilder, loc, type, seed.value, step.value,
+                                                  site.value, sample.value, position.value));
+}
+
 RowExpr RowKernel::iota() {
   auto type = RankedTensorType::get({columns}, bodyBuilder.getI32Type());
   return RowExpr(*this, plan::RowIotaOp::create(bodyBuilder, loc, type));
@@ -150,6 +163,8 @@ RowExpr seqpar::erf(RowExpr x) { return unary<math::ErfOp>(x); }
 RowExpr seqpar::sqrt(RowExpr x) { return unary<math::SqrtOp>(x); }
 RowExpr seqpar::min(RowExpr a, RowExpr b) { return binary<arith::MinimumFOp>(a, b); }
 
+RowExpr seqpar::multiply(RowExpr a, RowExpr b) { return binary<arith::MulIOp>(a, b); }
+
 static RowExpr compareIntegers(arith::CmpIPredicate predicate, RowExpr a, RowExpr b) {
   Value left = splat(a, b), right = splat(b, a);
   return RowExpr(*a.kernel, arith::CmpIOp::create(a.kernel->getBuilder(), a.kernel->getLoc(),
@@ -158,6 +173,10 @@ static RowExpr compareIntegers(arith::CmpIPredicate predicate, RowExpr a, RowExp
 
 RowExpr seqpar::equal(RowExpr a, RowExpr b) {
   return compareIntegers(arith::CmpIPredicate::eq, a, b);
+}
+
+RowExpr seqpar::isBelow(RowExpr a, RowExpr b) {
+  return compareIntegers(arith::CmpIPredicate::ult, a, b);
 }
 
 RowExpr seqpar::notNegative(RowExpr a) {

@@ -54,7 +54,8 @@ static LogicalResult verifyBodyOp(Operation *op, Block &body) {
   for (Value operand : op->getOperands())
     if (operand.getParentBlock() != &body && !getConstantElement(operand))
       return op->emitOpError("uses a value from outside of the row kernel; pass it as an input");
-  if (isa<plan::RowReduceOp, plan::RowIotaOp, plan::RowYieldOp, tensor::SplatOp>(op))
+  if (isa<plan::RowReduceOp, plan::RowIotaOp, plan::RowRandomOp, plan::RowYieldOp, tensor::SplatOp>(
+          op))
     return success();
   if (isa<arith::ConstantOp>(op)) {
     if (!getConstantElement(op->getResult(0)))
@@ -67,7 +68,7 @@ static LogicalResult verifyBodyOp(Operation *op, Block &body) {
       op->hasTrait<OpTrait::Elementwise>() && isa<arith::ArithDialect>(op->getDialect());
   if (!isElementwise || isa<arith::RemFOp>(op))
     return op->emitOpError("is not an op that row kernels compute; use elementwise arith and math "
-                           "ops, tensor.splat, plan.row_reduce and plan.row_iota");
+                           "ops, tensor.splat, plan.row_reduce, plan.row_iota and plan.row_random");
   return success();
 }
 

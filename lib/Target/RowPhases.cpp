@@ -17,6 +17,8 @@ static constexpr int64_t kMaxScratchBytes = 1 << 20;
 static int64_t getOwnCost(Operation *op) {
   if (isa<tensor::SplatOp, arith::ConstantOp, plan::RowIotaOp>(op))
     return 0;
+  if (isa<plan::RowRandomOp>(op))
+    return 60;
   if (isa<math::TanhOp, math::ErfOp, math::LogOp>(op))
     return 30;
   if (isa<math::ExpOp>(op))

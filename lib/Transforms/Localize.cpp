@@ -45,6 +45,7 @@ public:
       mapping.map(operand, lowering.get(operand));
     if (auto loop = dyn_cast<sp::RingLoopOp>(op))
       return runLoop(loop);
+    declareSamples(op);
     Operation *local = lowering.builder.clone(*op, mapping);
     setResultTypes(op, local);
     for (auto [global, result] : llvm::zip(op->getResults(), local->getResults()))
@@ -70,6 +71,20 @@ private:
     for (auto [global, local] : llvm::zip(op.getResults(), loop.getResults()))
       lowering.set(global, local);
     return success();
+  }
+
+  /// Attention that drops probabilities does so by the numbers of its samples, which it gets
+  /// unasked.
+  void declareSamples(Operation *op) {
+    bool drops = false;
+    if (auto block = dyn_cast<sp::AttentionBlockOp>(op))
+      drops = !block.getDropout().isZero();
+    if (auto block = dyn_cast<sp::AttentionBlockGradOp>(op))
+      drops = !block.getDropout().isZero();
+    if (drops)
+      lowering.getInput(plan::InputKind::SampleNumbers,
+                        lowering.getLocalType(op->getOperand(0).getType()).getShape().take_front(),
+                        lowering.builder.getI32Type());
   }
 
   /// Chunks, except where gathered keys make the length of a dimension P chunks.

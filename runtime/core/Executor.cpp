@@ -36,9 +36,15 @@ Executor::Executor(const ProgramFile &file, Device &device, Communicator &commun
   kernelOperands.resize(operands);
   maskedRows.resize(static_cast<size_t>(theStage.slots()));
   pending.reserve(64 + 8 * maskedRows.size());
-  for (const Input *input : *theStage.inputs())
+  for (const Input *input : *theStage.inputs()) {
     if (input->kind() == InputKind::SampleNumbers)
       sampleNumbers = input->buffer();
+    if (input->kind() == InputKind::Constant) {
+      int32_t value = input->value();
+      device.copyToDevice(address(input->buffer()), &value, sizeof(value));
+      device.synchronize();
+    }
+  }
   findLossReductions();
 }
 

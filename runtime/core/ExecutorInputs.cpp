@@ -36,6 +36,7 @@ void Executor::writeStepInputs(const GlobalBatch &batch) {
   real(InputKind::WeightDecay, stepInputs.weightDecay);
   whole(InputKind::Step, static_cast<uint64_t>(stepInputs.step));
   whole(InputKind::Seed, stepInputs.seed);
+  whole(InputKind::Training, stepInputs.training ? 1 : 0);
 }
 
 // Micro-batch m of replica d: samples (m * dp + d) * B + 0 ... B - 1 of the global batch.
@@ -117,6 +118,10 @@ size_t Executor::fillInput(InputKind kind, const GlobalBatch &batch, int64_t fir
     for (int64_t b = 0; b < samples; ++b)
       staging[static_cast<size_t>(b)] = static_cast<int32_t>(batch.firstSample + first + b);
     return static_cast<size_t>(samples);
+  case InputKind::RowSamples:
+    for (int64_t i = 0; i < samples * chunk; ++i)
+      staging[static_cast<size_t>(i)] = static_cast<int32_t>(batch.firstSample + first + i / chunk);
+    return static_cast<size_t>(samples * chunk);
   default:
     return 0;
   }

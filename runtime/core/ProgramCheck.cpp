@@ -138,6 +138,7 @@ private:
     case InputKind::Positions:
     case InputKind::MaskedRows:
     case InputKind::MaskedLabels:
+    case InputKind::RowSamples:
       elements = b * c;
       break;
     case InputKind::PaddingMask:
@@ -150,6 +151,8 @@ private:
       break;
     case InputKind::Step:
     case InputKind::Seed:
+    case InputKind::Training:
+    case InputKind::Constant:
       break;
     case InputKind::InverseLossTokens:
     case InputKind::InverseSamples:
@@ -163,7 +166,7 @@ private:
     default:
       fail("unknown kind {}", static_cast<int>(input.kind()));
     }
-    if (!kinds.insert(input.kind()).second)
+    if (!kinds.insert(input.kind()).second && input.kind() != InputKind::Constant)
       fail("a second input of kind {}", EnumNameInputKind(input.kind()));
     buffer(input.buffer(), Segment::Input, product({elements, 4}), type);
   }

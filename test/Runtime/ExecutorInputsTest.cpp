@@ -29,16 +29,17 @@ using Seen = std::map<int, std::vector<std::vector<int32_t>>>;
 Seen seeInput(InputKind kind, const ProgramShape &shape, const GlobalBatch &batch,
               const StepInputs &inputs = {}) {
   ProgramBuilder p(shape);
-  int buffer = p.input(kind);
+  int buffer = kind == InputKind::Constant ? (p.constant(3), p.constant(-7)) : p.input(kind);
   // An input of the step is one number; of the others the whole array is looked at.
   int64_t rows = kind == InputKind::PaddingMask ? shape.microBatch * shape.chunk * shape.sp
                  : kind == InputKind::SentenceOrder || kind == InputKind::SampleNumbers ||
                          kind == InputKind::FirstTokenRows
                      ? shape.microBatch
-                 : kind < InputKind::InverseLossTokens ? shape.microBatch * shape.chunk
-                                                       : 1;
+                 : kind < InputKind::InverseLossTokens || kind == InputKind::RowSamples
+                     ? shape.microBatch * shape.chunk
+                     : 1;
   DataType type = kind >= InputKind::InverseLossTokens && kind != InputKind::Step &&
-                          kind != InputKind::Seed && kind != InputKind::FirstTokenRows
+                          kind != InputKind::Seed && kind < InputKind::FirstTokenRows
                       ? DataType::F32
                       : DataType::I32;
   int look = p.kernel("look", {{Access::RowScalar, 1, type}});
@@ -93,6 +94,14 @@ TEST(ExecutorInputs, MicroBatchesAndReplicasTakeTheSamplesInMegatronsOrder) {
   Seen seen = seeInput(InputKind::SampleNumbers, shapeOf(2, 1, 2, 2, 1, 1), batch);
   EXPECT_THAT(seen[0], ElementsAre(ElementsAre(40, 41), ElementsAre(44, 45)));
   EXPECT_THAT(seen[1], ElementsAre(ElementsAre(42, 43), ElementsAre(46, 47)));
+}
+
+TEST(ExecutorInputs, EachPositionHasTheNumberOfItsSample) {
+  GlobalBatch batch = countedBatch(4, 3);
+  batch.firstSample = 40;
+  Seen seen = seeInput(InputKind::RowSamples, shapeOf(1, 2, 2, 2, 3, 2), batch);
+  for (int rank : {0, 1})
+    EXPECT_THAT(seen[rank], ElementsAre(ElementsAre(40, 40, 41, 41), ElementsAre(42, 42, 43, 43)));
 }
 
 TEST(ExecutorInputs, PositionsCountInTheSequence) {
@@ -152,6 +161,10 @@ TEST(ExecutorInputs, StepNumbersAreWritten) {
       .step = 2, .seed = 9, .learningRate = 0.5f, .clipNorm = 2, .weightDecay = 0.25f};
   EXPECT_EQ(seeInput(InputKind::Step, shape, batch, inputs)[0][0][0], 2);
   EXPECT_EQ(seeInput(InputKind::Seed, shape, batch, inputs)[0][0][0], 9);
+  EXPECT_EQ(seeInput(InputKind::Training, shape, batch, inputs)[0][0][0], 1);
+  EXPECT_EQ(seeInput(InputKind::Constant, shape, batch, inputs)[0][0][0], -7);
+  inputs.training = false;
+  EXPECT_EQ(seeInput(InputKind::Training, shape, batch, inputs)[0][0][0], 0);
   EXPECT_EQ(floatIn(seeInput(InputKind::LearningRate, shape, batch, inputs)), 0.5f);
   EXPECT_EQ(floatIn(seeInput(InputKind::ClipNorm, shape, batch, inputs)), 2.0f);
   EXPECT_EQ(floatIn(seeInput(InputKind::WeightDecay, shape, batch, inputs)), 0.25f);

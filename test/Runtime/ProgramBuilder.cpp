@@ -40,6 +40,7 @@ int ProgramBuilder::input(InputKind kind) {
   case InputKind::Tokens:
   case InputKind::Types:
   case InputKind::Positions:
+  case InputKind::RowSamples:
     extents = {shape.microBatch, shape.chunk};
     break;
   case InputKind::PaddingMask:
@@ -56,6 +57,7 @@ int ProgramBuilder::input(InputKind kind) {
     break;
   case InputKind::Step:
   case InputKind::Seed:
+  case InputKind::Training:
     break;
   default:
     type = DataType::F32;
@@ -63,6 +65,12 @@ int ProgramBuilder::input(InputKind kind) {
   int made = addBuffer(Segment::Input, extents, type, false, !extents.empty());
   inputBuffers.emplace_back(kind, made);
   inputs.push_back(CreateInput(bytes, kind, made));
+  return made;
+}
+
+int ProgramBuilder::constant(int32_t value) {
+  int made = buffer(Segment::Input, {}, DataType::I32);
+  inputs.push_back(CreateInput(bytes, InputKind::Constant, made, value));
   return made;
 }
 

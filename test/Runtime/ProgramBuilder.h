@@ -39,6 +39,8 @@ public:
              program::DataType type = program::DataType::F32, bool communication = false);
   /// The buffer of an input, made when it is first asked for.
   int input(program::InputKind kind);
+  /// A new input of kind Constant.
+  int constant(int32_t value);
   /// Index of the parameter; its buffers are in `parameters`.
   int parameter(const std::string &name, std::vector<int64_t> extents,
                 program::Initializer initializer = program::Initializer::Normal,

@@ -59,3 +59,26 @@ nn.step @no_update {
   nn.accumulate_metric mlm %l scale %seed : tensor<f32>, tensor<f32>
 } update {
 }
+
+// -----
+
+nn.step @dropout_of_masked_rows {
+  %seed = nn.input inverse_loss_tokens : tensor<f32>
+  %ids = nn.input tokens : tensor<4x64xi32>
+  %loss_mask = nn.input loss_mask : tensor<4x64xi32>
+  %labels = nn.input labels : tensor<4x64xi32>
+  %w = nn.parameter "w" normal(0.02) decay : tensor<16x8xf32>
+  %x = nn.embedding %ids, %w : (tensor<4x64xi32>, tensor<16x8xf32>) -> tensor<4x64x8xf32>
+  %mlm = nn.masked_rows %x, %loss_mask, %labels chunk(8) : (tensor<4x64x8xf32>, tensor<4x64xi32>, tensor<4x64xi32>) -> tensor<f32> {
+  ^bb0(%rows: tensor<8x8xf32>, %targets: tensor<8xi32>):
+    // expected-error @below {{is defined on [samples, positions, features] and [samples, features], and not inside of nn.masked_rows}}
+    %d = nn.dropout %rows rate(0.1) site(1) : tensor<8x8xf32>
+    %logits = nn.linear %d, %w : (tensor<8x8xf32>, tensor<16x8xf32>) -> tensor<8x16xf32>
+    %loss = nn.cross_entropy %logits, %targets : (tensor<8x16xf32>, tensor<8xi32>) -> tensor<f32>
+    nn.yield %loss : tensor<f32>
+  }
+  nn.accumulate_metric mlm %mlm scale %seed : tensor<f32>, tensor<f32>
+  %dw = nn.embedding_grad %x, %ids : (tensor<4x64x8xf32>, tensor<4x64xi32>) -> tensor<16x8xf32>
+  nn.accumulate "w", %dw : tensor<16x8xf32>
+} update {
+}

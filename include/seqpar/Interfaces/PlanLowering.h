@@ -13,6 +13,8 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/MapVector.h"
 
+#include <map>
+
 namespace seqpar {
 
 class PlanLowering {
@@ -34,6 +36,8 @@ public:
 
   /// The declaration of an input, made when first asked for.
   mlir::Value getInput(plan::InputKind kind, llvm::ArrayRef<int64_t> shape, mlir::Type elementType);
+  /// An i32 scalar that is an operand of kernels, so that kernels which differ in it are one.
+  mlir::Value getConstant(int32_t value);
 
   /// Declares a parameter: its value, gradient and moments, and returns the value.
   mlir::Value declareParameter(mlir::Location loc, llvm::StringRef name, plan::Initializer init, double deviation,
@@ -66,6 +70,7 @@ private:
   sp::GridAttr grid;
   llvm::DenseMap<mlir::Value, mlir::Value> locals;
   llvm::DenseMap<int, mlir::Value> inputs, metrics;
+  std::map<int32_t, mlir::Value> constants;
   llvm::MapVector<mlir::StringRef, Declarations, llvm::StringMap<unsigned>> parameters;
 };
 
@@ -98,8 +103,11 @@ RowExpr tanh(RowExpr x);
 RowExpr erf(RowExpr x);
 RowExpr sqrt(RowExpr x);
 RowExpr min(RowExpr a, RowExpr b);
+/// 32-bit integers.
+RowExpr multiply(RowExpr a, RowExpr b);
 /// 32-bit integer comparisons, and a choice by their result.
 RowExpr equal(RowExpr a, RowExpr b);
+RowExpr isBelow(RowExpr a, RowExpr b); ///< unsigned
 RowExpr notNegative(RowExpr a);
 RowExpr greater(RowExpr a, RowExpr b); ///< of floats
 RowExpr select(RowExpr condition, RowExpr a, RowExpr b);
@@ -124,7 +132,10 @@ public:
   /// The row of `table` that `index`, made by rowScalar, names.
   RowExpr gather(mlir::Value table, RowExpr index);
   RowExpr constant(double value);
+  RowExpr integer(uint32_t value);
   RowExpr iota();
+  /// A random word for each column by coordinates, all of them elements; see plan.row_random.
+  RowExpr random(RowExpr seed, RowExpr step, RowExpr site, RowExpr sample, RowExpr position);
 
   /// Outputs in value form; the result of the op becomes the rank's value of `global`.
   void yieldRow(RowExpr value, mlir::Value global);

@@ -19,8 +19,8 @@ static LogicalResult verifyDropout(Operation *op, const APFloat &rate, int64_t s
   double value = rate.convertToDouble();
   if (!(value >= 0 && value < 1))
     return op->emitOpError() << "rate must be at least 0 and below 1, but is " << value;
-  if (site < 0)
-    return op->emitOpError() << "site must be at least 0, but is " << site;
+  if (site < 0 || site > 0xffff)
+    return op->emitOpError() << "site must be from 0 to 65535, but is " << site;
   return success();
 }
 
@@ -145,10 +145,51 @@ LogicalResult AddOp::lowerToPlan(PlanLowering &lowering) {
   return success();
 }
 
-LogicalResult DropoutOp::lowerToPlan(PlanLowering &) {
-  return emitOpError("with a rate above 0 has no lowering to a rank's plan");
+/// Where a dropout draws: the rows of a [samples, positions, features] value by sample and
+/// position, those of a [samples, features] value by sample, at position 0.
+static RowExpr drawWords(RowKernel &kernel, PlanLowering &lowering, ArrayRef<int64_t> shape,
+                         int64_t site) {
+  Type i32 = lowering.builder.getI32Type();
+  auto step = [&](plan::InputKind kind) { return kernel.scalar(lowering.getInput(kind, {}, i32)); };
+  auto row = [&](plan::InputKind kind) {
+    return kernel.rowScalar(lowering.getInput(kind, shape.drop_back(), i32));
+  };
+  bool hasPositions = shape.size() == 3;
+  return kernel.random(
+      step(plan::InputKind::Seed), step(plan::InputKind::Step),
+      kernel.scalar(lowering.getConstant(site)),
+      row(hasPositions ? plan::InputKind::RowSamples : plan::InputKind::SampleNumbers),
+      hasPositions ? row(plan::InputKind::Positions) : kernel.integer(0));
 }
 
-LogicalResult DropoutGradOp::lowerToPlan(PlanLowering &) {
-  return emitOpError("with a rate above 0 has no lowering to a rank's plan");
+/// Forward and backward: what is dropped becomes 0, the rest is scaled. The numbers are those of
+/// the runtime's Philox.h. An evaluation drops nothing: no word is below 0.
+template <typename OpTy>
+static LogicalResult lowerDropout(OpTy op, Value global, StringRef name, PlanLowering &lowering) {
+  Value x = lowering.get(global);
+  ArrayRef<int64_t> shape = cast<ShapedType>(x.getType()).getShape();
+  if (lowering.inRowsLoop || (shape.size() != 2 && shape.size() != 3))
+    return op.emitOpError(
+        "is defined on [samples, positions, features] and [samples, features], and not inside of "
+        "nn.masked_rows, whose rows have no position of their own");
+  float rate = static_cast<float>(op.getRate().convertToDouble());
+  RowKernel kernel = makeKernel(lowering, op, name, x);
+  RowExpr training = kernel.scalar(
+      lowering.getInput(plan::InputKind::Training, {}, lowering.builder.getI32Type()));
+  RowExpr threshold =
+      multiply(training, kernel.integer(static_cast<uint32_t>(double(rate) * 4294967296.0)));
+  RowExpr scale = select(equal(training, kernel.integer(0)), kernel.constant(1.0),
+                         kernel.constant(1.0f / (1.0f - rate)));
+  RowExpr dropped = isBelow(drawWords(kernel, lowering, shape, op.getSite()), threshold);
+  kernel.yieldRow(select(dropped, kernel.constant(0.0), kernel.row(x) * scale), op.getResult());
+  kernel.finish();
+  return success();
+}
+
+LogicalResult DropoutOp::lowerToPlan(PlanLowering &lowering) {
+  return lowerDropout(*this, getX(), "dropout", lowering);
+}
+
+LogicalResult DropoutGradOp::lowerToPlan(PlanLowering &lowering) {
+  return lowerDropout(*this, getDy(), "dropout_grad", lowering);
 }

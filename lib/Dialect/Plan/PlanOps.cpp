@@ -9,6 +9,12 @@ using namespace seqpar::plan;
 #define GET_OP_CLASSES
 #include "seqpar/Dialect/Plan/PlanOps.cpp.inc"
 
+LogicalResult InputOp::verify() {
+  if (getValue().has_value() == (getKind() == InputKind::Constant))
+    return success();
+  return emitOpError("expected a value for a constant, and for nothing else");
+}
+
 LogicalResult ProgramOp::verify() {
   int64_t sp = getGrid().getSp();
   if (static_cast<int64_t>(getChunkLength()) * sp < static_cast<int64_t>(getSeqLength()))

@@ -116,6 +116,14 @@ LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, A
   return success();
 }
 
+LogicalResult LayoutAttr::verifyEncoding(ArrayRef<int64_t> shape, Type,
+                                         function_ref<InFlightDiagnostic()> emitError) const {
+  if (getSplits().size() == shape.size())
+    return success();
+  return emitError() << "expected a layout with an entry for each of the tensor's " << shape.size()
+                     << " dimensions, found " << getSplits().size();
+}
+
 std::optional<int64_t> LayoutAttr::getDimSplitOver(Axis axis) const {
   for (auto [dim, split] : llvm::enumerate(getSplits()))
     if (split == static_cast<int32_t>(axis))

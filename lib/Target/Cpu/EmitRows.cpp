@@ -241,6 +241,11 @@ Value RowEmitter::computeRowValue(Value value, unsigned phase, Vectors &vectors)
       first = arith::TruncIOp::create(b, element, first);
     return arith::AddIOp::create(b, steps, vector::BroadcastOp::create(b, type, first));
   }
+  if (auto random = dyn_cast<plan::RowRandomOp>(op))
+    return emitRandom(b, vectors.column, vectors.width,
+                      {getScalar(random.getSeed()), getScalar(random.getStep()),
+                       getScalar(random.getSite()), getScalar(random.getSample()),
+                       getScalar(random.getPosition())});
   IRMapping mapping;
   for (Value operand : op->getOperands())
     mapping.map(operand, getOperand(operand, vectors));

@@ -13,6 +13,16 @@ namespace seqpar::cpu {
 /// Columns of one vector; the last columns % 16 of a row use a shorter one.
 inline constexpr int64_t kVectorColumns = 16;
 
+/// The coordinates of a plan.row_random, i32.
+struct RandomCoordinates {
+  mlir::Value seed, step, site, sample, position;
+};
+
+/// The words of columns `column` (i64, a multiple of kVectorColumns) to column + width - 1, where
+/// width is at most kVectorColumns: a vector of i32.
+mlir::Value emitRandom(mlir::ImplicitLocOpBuilder &b, mlir::Value column, int64_t width,
+                       const RandomCoordinates &coordinates);
+
 /// Emits the function of one kernel: a loop over rows, in it a loop over columns for each phase.
 class RowEmitter {
 public:

@@ -173,7 +173,8 @@ seqpar::writeStage(plan::StageOp stage, const KernelTable &kernels,
   std::vector<flatbuffers::Offset<program::Input>> inputs;
   for (auto op : stage.getOps<plan::InputOp>())
     inputs.push_back(program::CreateInput(builder, static_cast<program::InputKind>(op.getKind()),
-                                          buffers.getIndex(op.getResult())));
+                                          buffers.getIndex(op.getResult()),
+                                          op.getValue().value_or(0)));
   std::vector<flatbuffers::Offset<program::Metric>> metrics;
   for (auto op : stage.getOps<plan::MetricOp>())
     metrics.push_back(program::CreateMetric(builder, static_cast<program::MetricKind>(op.getKind()),

@@ -155,6 +155,12 @@ nn.model @same_name {
 // -----
 
 %x = nn.parameter "x" zeros : tensor<2x8x64xf32>
+// expected-error @below {{site must be from 0 to 65535, but is 65536}}
+%y = nn.dropout %x rate(0.1) site(65536) : tensor<2x8x64xf32>
+
+// -----
+
+%x = nn.parameter "x" zeros : tensor<2x8x64xf32>
 // expected-error @below {{position 8 is not in 'tensor<2x8x64xf32>'}}
 %y = nn.select_token %x, 8 : (tensor<2x8x64xf32>) -> tensor<2x64xf32>
 

@@ -189,3 +189,29 @@ plan.rows_loop chunk(0) (%r = %m, %l = %m : memref<4xi32>, memref<4xi32>) {
 %y = plan.rows_loop chunk(2) (%r = %m, %l = %m : memref<4xi32>, memref<4xi32>) iter(%a = %x) : tensor<4xf32> {
   sp.yield
 }
+
+// -----
+
+plan.program @constants #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(16) chunk_length(16) vocabulary(8) {
+  plan.stage 0 {
+    // expected-error @below {{expected a value for a constant, and for nothing else}}
+    %a = plan.input constant : memref<i32>
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+plan.program @values #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(16) chunk_length(16) vocabulary(8) {
+  plan.stage 0 {
+    // expected-error @below {{expected a value for a constant, and for nothing else}}
+    %a = plan.input seed(3) : memref<i32>
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}

@@ -281,3 +281,8 @@ sp.ring_shift_start (%x, %x) into (%y : memref<4x8xf32>) tag 0 : memref<4x8xf32>
 
 // expected-error @below {{expected at most 64 ranks along sp, found 65}}
 "test.op"() {grid = #sp.grid<dp = 1, pp = 1, sp = 65>} : () -> ()
+
+// -----
+
+// expected-error @below {{expected a layout with an entry for each of the tensor's 2 dimensions, found 3}}
+%x = "test.value"() : () -> tensor<4x8xf32, #sp.layout<[sp, -, -]>>

@@ -9,7 +9,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 using namespace mlir;
 using namespace seqpar;
@@ -206,6 +208,49 @@ TEST_P(CpuKernelColumns, integers) {
   check(kernel);
   kernel.shareMemory(0, 0);
   check(kernel);
+}
+
+TEST_P(CpuKernelColumns, dropout) {
+  for (int64_t training : {0, 1}) {
+    RowKernelCase kernel(context, "dropout.mlir", {9, GetParam()});
+    kernel.operands[3].i = {65535};
+    kernel.operands[4].i = {training};
+    check(kernel);
+    kernel.shareMemory(0, 0);
+    check(kernel);
+  }
+}
+
+/// By each coordinate other words, which keep 0.7 of the elements.
+TEST_F(CpuKernels, dropoutDrawsByCoordinates) {
+  constexpr int64_t kRows = 128, kColumns = 768, kElements = kRows * kColumns;
+  RowKernelCase kernel(context, "dropout.mlir", {kRows, kColumns});
+  compile(kernel, [&](Function run) {
+    std::vector<std::vector<int32_t>> all;
+    for (int changed = 0; changed < 6; ++changed) {
+      std::vector<float> x(kElements, 1.0f), y(kElements);
+      std::vector<int32_t> words(kElements), samples(kRows, 7 + (changed == 4)), positions(kRows);
+      for (int64_t i = 0; i < kRows; ++i)
+        positions[i] = i + (changed == 5 ? kRows : 0);
+      int32_t seed = 5 + (changed == 1), step = 5 + (changed == 2), site = 5 + (changed == 3),
+              on = 1;
+      void *operands[] = {x.data(),         &seed,    &step,       &site, &on, samples.data(),
+                          positions.data(), y.data(), words.data()};
+      run(operands, 0, kRows);
+      double mean = std::accumulate(y.begin(), y.end(), 0.0) / kElements;
+      // The standard deviation of the mean is 0.0021: sqrt(0.3 / 0.7 / elements).
+      EXPECT_NEAR(mean, 1, 0.01);
+      EXPECT_EQ(std::count(y.begin(), y.end(), 0.0f) + std::count(y.begin(), y.end(), 1.42857146f),
+                kElements);
+      for (const std::vector<int32_t> &other : all) {
+        int64_t equal = 0;
+        for (int64_t i = 0; i < kElements; ++i)
+          equal += other[i] == words[i];
+        EXPECT_LT(equal, 5);
+      }
+      all.push_back(words);
+    }
+  });
 }
 
 TEST_P(CpuKernelColumns, sumOfSquares) {

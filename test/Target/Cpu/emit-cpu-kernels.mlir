@@ -117,3 +117,22 @@ plan.rows "center_of_three" rows(3) ins(%x2 : memref<3x100xf32>) outs(%y2, %s2 :
   %3 = arith.subf %a, %2 : tensor<100xf32>
   plan.row_yield %3, %1 : tensor<100xf32>, f32
 }
+
+// Four blocks for 16 columns, two products a round.
+%words = plan.buffer {value = "words"} : memref<8x20xi32>
+%sample = plan.buffer {value = "sample"} : memref<8xi32>
+%seed = plan.buffer {value = "seed"} : memref<i32>
+// CHECK-LABEL: func.func @rows_words_
+// CHECK:         scf.for
+// CHECK-COUNT-20:  arith.muli %{{.*}} : vector<4xi64>
+// CHECK-NOT:       arith.muli %{{.*}} : vector
+// CHECK:           %[[PAIRS:.*]] = vector.shuffle %{{.*}}, %{{.*}} [0, 4, 1, 5, 2, 6, 3, 7] : vector<4xi64>, vector<4xi64>
+// CHECK:           %[[WORDS:.*]] = vector.bitcast %[[PAIRS]] : vector<8xi64> to vector<16xi32>
+// CHECK:           llvm.store %[[WORDS]]
+// CHECK:           vector.shuffle %{{.*}}, %{{.*}} [0, 1, 2, 3] : vector<16xi32>, vector<16xi32>
+plan.rows "words" rows(8) ins(%sample, %seed : memref<8xi32>, memref<i32>) outs(%words : memref<8x20xi32>)
+    access [#plan.access<row_scalar>, #plan.access<scalar>] results [#plan.access<row>] {
+^bb0(%a: i32, %b: i32):
+  %w = plan.row_random seed(%b) step(%b) site(%b) sample(%a) position(%a) : tensor<20xi32>
+  plan.row_yield %w : tensor<20xi32>
+}

@@ -1,6 +1,8 @@
 //===- RowInterpreter.cpp - row kernels in double precision ---------------===//
 #include "RowInterpreter.h"
 
+#include "seqpar/rt/Philox.h"
+
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -238,6 +240,13 @@ private:
     } else if (isa<plan::RowIotaOp>(op)) {
       for (int64_t j = 0; j < columns; ++j)
         values[op->getResult(0)].push_back({0, j});
+    } else if (auto random = dyn_cast<plan::RowRandomOp>(op)) {
+      auto word = [&](Value value) { return uint32_t(values[value][0].i); };
+      for (int64_t j = 0; j < columns; ++j)
+        values[random.getResult()].push_back(
+            {0, int32_t(rt::dropoutWord(word(random.getSeed()), word(random.getStep()),
+                                        word(random.getSite()), word(random.getSample()), 0,
+                                        word(random.getPosition()), j))});
     } else {
       executeElementwise(op);
     }

@@ -58,17 +58,27 @@ def Plan_Segment : Plan_Enum<"Segment", "memory that a rank allocates once", [
   I32EnumAttrCase<"Input", 4, "input">]>;
 def Plan_SegmentAttr : EnumAttr<Plan_Dialect, Plan_Segment, "segment">;
 
-def Plan_InputKind : Plan_Enum<"InputKind", "what the feed or the executor writes", [
-  I32EnumAttrCase<"Tokens", 0, "tokens">, I32EnumAttrCase<"Types", 1, "types">,
-  I32EnumAttrCase<"Positions", 2, "positions">, I32EnumAttrCase<"PaddingMask", 3, "padding_mask">,
-  I32EnumAttrCase<"MaskedRows", 4, "masked_rows">, I32EnumAttrCase<"MaskedLabels", 5, "masked_labels">,
-  I32EnumAttrCase<"SentenceOrder", 6, "sentence_order">, I32EnumAttrCase<"SampleNumbers", 7, "sample_numbers">,
-  I32EnumAttrCase<"InverseLossTokens", 8, "inverse_loss_tokens">,
-  I32EnumAttrCase<"InverseSamples", 9, "inverse_samples">, I32EnumAttrCase<"LearningRate", 10, "learning_rate">,
-  I32EnumAttrCase<"BiasCorrection1", 11, "bias_correction1">,
-  I32EnumAttrCase<"BiasCorrection2", 12, "bias_correction2">, I32EnumAttrCase<"Step", 13, "step">,
-  I32EnumAttrCase<"ClipNorm", 14, "clip_norm">, I32EnumAttrCase<"WeightDecay", 15, "weight_decay">,
-  I32EnumAttrCase<"Seed", 16, "seed">, I32EnumAttrCase<"FirstTokenRows", 17, "first_token_rows">]>;
+def Plan_InputKind
+    : Plan_Enum<"InputKind", "what the feed or the executor writes",
+                [I32EnumAttrCase<"Tokens", 0, "tokens">, I32EnumAttrCase<"Types", 1, "types">,
+                 I32EnumAttrCase<"Positions", 2, "positions">,
+                 I32EnumAttrCase<"PaddingMask", 3, "padding_mask">,
+                 I32EnumAttrCase<"MaskedRows", 4, "masked_rows">,
+                 I32EnumAttrCase<"MaskedLabels", 5, "masked_labels">,
+                 I32EnumAttrCase<"SentenceOrder", 6, "sentence_order">,
+                 I32EnumAttrCase<"SampleNumbers", 7, "sample_numbers">,
+                 I32EnumAttrCase<"InverseLossTokens", 8, "inverse_loss_tokens">,
+                 I32EnumAttrCase<"InverseSamples", 9, "inverse_samples">,
+                 I32EnumAttrCase<"LearningRate", 10, "learning_rate">,
+                 I32EnumAttrCase<"BiasCorrection1", 11, "bias_correction1">,
+                 I32EnumAttrCase<"BiasCorrection2", 12, "bias_correction2">,
+                 I32EnumAttrCase<"Step", 13, "step">, I32EnumAttrCase<"ClipNorm", 14, "clip_norm">,
+                 I32EnumAttrCase<"WeightDecay", 15, "weight_decay">,
+                 I32EnumAttrCase<"Seed", 16, "seed">,
+                 I32EnumAttrCase<"FirstTokenRows", 17, "first_token_rows">,
+                 I32EnumAttrCase<"RowSamples", 18, "row_samples">,
+                 I32EnumAttrCase<"Training", 19, "training">,
+                 I32EnumAttrCase<"Constant", 20, "constant">]>;
 def Plan_InputKindAttr : EnumAttr<Plan_Dialect, Plan_InputKind, "input_kind">;
 
 def Plan_Initializer : Plan_Enum<"Initializer", "initial value of a parameter", [

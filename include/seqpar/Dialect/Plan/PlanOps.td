@@ -90,8 +90,12 @@ def Plan_MomentOp : Plan_Declaration<"moment"> {
 
 def Plan_InputOp : Plan_Declaration<"input"> {
   let summary = "what the feed or the executor writes before a micro-batch or step";
-  let arguments = (ins Plan_InputKindAttr:$kind, OptionalAttr<I64Attr>:$offset);
-  let assemblyFormat = "$kind (`at` $offset^)? attr-dict `:` type($result)";
+  let description =
+      [{ `value` is that of a `constant`, the one kind of which there may be several. }];
+  let arguments = (ins Plan_InputKindAttr:$kind, OptionalAttr<I32Attr>:$value,
+      OptionalAttr<I64Attr>:$offset);
+  let assemblyFormat = "$kind (`(` $value^ `)`)? (`at` $offset^)? attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def Plan_MetricOp : Plan_Declaration<"metric"> {
@@ -159,8 +163,8 @@ def Plan_RowsOp : Plan_Op<"rows", [AttrSizedOperandSegments, SingleBlock, Declar
   let description = [{
     The body sees one row. Each input is a block argument: access `row`, `broadcast` and `gather`
     give a `tensor<Cx...>` with C the columns of the kernel, `row_scalar` and `scalar` an element.
-    The body holds arith and math ops on those, `tensor.splat`, `plan.row_reduce` and
-    `plan.row_iota`. It yields one value per output: a row for `row`, `scatter`, `scatter_add`, an
+    The body holds arith and math ops on those, `tensor.splat`, `plan.row_reduce`, `plan.row_iota`
+    and `plan.row_random`. It yields one value per output: a row for `row`, `scatter`, `scatter_add`, an
     element for `row_scalar`, either for `sum_rows` (a sum over all rows).
 
     In value form, outputs with access row, row_scalar and sum_rows are fresh results; scatter and
@@ -210,6 +214,30 @@ def Plan_RowIotaOp : Plan_Op<"row_iota", [Pure]> {
   let summary = "the number of each column";
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "attr-dict `:` type($result)";
+}
+
+def Plan_RowRandomOp : Plan_Op<"row_random", [Pure]> {
+  let summary = "a random word for each column";
+  let description = [{
+    Word `column mod 4` of a block of Philox4x32-10 (Salmon et al., SC 2011) with
+
+    ```
+    counter = { column / 4, position, sample, site << 16 }   key = { seed, step }
+    ```
+
+    so it depends on these coordinates alone, never on ranks, threads or earlier draws, and four
+    neighbouring columns share a block. The runtime's Philox.h computes the same on the host.
+
+    ```mlir
+    %w = plan.row_random seed(%seed) step(%step) site(%site) sample(%sample) position(%position) : tensor<512xi32>
+    ```
+  }];
+  let arguments = (ins I32:$seed, I32:$step, I32:$site, I32:$sample, I32:$position);
+  let results = (outs 1DTensorOf<[I32]>:$result);
+  let assemblyFormat = [{
+    `seed` `(` $seed `)` `step` `(` $step `)` `site` `(` $site `)` `sample` `(` $sample `)` `position` `(` $position `)`
+    attr-dict `:` type($result)
+  }];
 }
 
 def Plan_RowYieldOp : Plan_Op<"row_yield", [Terminator, Pure, ReturnLike, HasParent<"RowsOp">]> {

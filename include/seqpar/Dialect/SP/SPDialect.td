@@ -5,6 +5,7 @@
 include "mlir/IR/OpBase.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/EnumAttr.td"
+include "mlir/IR/TensorEncoding.td"
 
 def SP_Dialect : Dialect {
   let name = "sp";
@@ -60,7 +61,8 @@ def SP_GridAttr : SP_Attr<"Grid", "grid"> {
   }];
 }
 
-def SP_LayoutAttr : SP_Attr<"Layout", "layout"> {
+def SP_LayoutAttr
+    : SP_Attr<"Layout", "layout", [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
   let summary = "how a tensor is spread over the grid";
   let description = [{
     One entry per dimension, an axis or `-`, then the axes over which the value is a sum of what

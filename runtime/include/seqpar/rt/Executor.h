@@ -30,7 +30,7 @@ struct StepInputs {
   int64_t step = 0; ///< counted from 0
   uint32_t seed = 0;
   float learningRate = 0, clipNorm = 0, weightDecay = 0;
-  bool training = true; ///< off: dropout of attention probabilities is off
+  bool training = true; ///< off: nothing is dropped
 };
 
 inline constexpr double kBeta1 = 0.9, kBeta2 = 0.999; ///< AdamW's, in the bias corrections
