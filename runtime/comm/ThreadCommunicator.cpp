@@ -2,7 +2,8 @@
 //
 // Point to point: whichever side comes later copies, so a message whose receiver has posted early
 // moves while the receiver computes. Collectives: every member publishes its buffers, all meet,
-// each works on its share of the elements straight in the others' memory, all meet again.
+// each works on its share of the elements straight in the others' memory, all meet again. What is
+// only begun is worked on by whoever comes by when all have begun.
 //
 //===----------------------------------------------------------------------===//
 
@@ -12,6 +13,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <fmt/ranges.h>
+#include <span>
 
 namespace seqpar::rt {
 
@@ -45,6 +48,19 @@ public:
                  int axes) override;
   void reduceScatter(const void *send, void *receive, size_t outer, size_t inner, ElementType type,
                      int axes) override;
+  Request startAllReduce(void *buffer, size_t elements, ElementType type, int axes) override {
+    if (grid().groupSize(axes) > 1)
+      count(Traffic::AllReduce, elements * elementBytes(type));
+    return start({Collective::AllReduce, buffer, buffer, 1, elements, type}, axes);
+  }
+  Request startReduceScatter(const void *send, void *receive, size_t outer, size_t inner,
+                             ElementType type, int axes) override {
+    size_t members = static_cast<size_t>(grid().groupSize(axes));
+    if (members > 1)
+      count(Traffic::ReduceScatter, outer * members * inner * elementBytes(type));
+    return start({Collective::ReduceScatter, send, receive, outer, inner, type}, axes);
+  }
+  bool sharesMemory(int) const override { return true; }
   void barrier() override { allMeet(kAllAxes); }
   void localBarrier() override { allMeet(kAllAxes); }
   void abort(const std::string &message) override;
@@ -61,13 +77,32 @@ private:
   Meeting &begin(const Part &part, int axes);
   void end(Meeting &meeting, int axes);
   void checkAgreement(const Meeting &meeting, int axes) const;
+  [[noreturn]] void failToAgree(int axes, size_t other) const;
   void meet(Lock &lock, Meeting &meeting, int axes, bool mayAbort);
   void allMeet(int axes);
   std::string missingFrom(const Meeting &meeting, int axes) const;
+  std::string namesOf(const std::vector<int> &ranks) const;
+
+  /// One that this rank has begun and not yet left.
+  struct Pending {
+    Started *collective = nullptr; ///< null: free
+    int axes = 0;
+    bool worked = false;
+  };
+  static constexpr Request kFirstStarted = Request(1) << 31; ///< messages are numbered below
+  Request start(const Part &part, int axes);
+  Started &findStarted(Meeting &meeting, uint64_t number);
+  void workOnStarted(Lock &lock);
+  void waitForStarted(Lock &lock, Pending &pending);
+  void leave(Pending &pending);
+  void reduceShare(const Part &part, std::span<const void *const> sends,
+                   std::span<void *const> receives, size_t index);
 
   ThreadGroup::State &state;
   RankState &own;
-  std::vector<const void *> sources; // of reduceScatter
+  std::vector<const void *> sources; // of reduceShare
+  std::vector<Pending> started;
+  std::array<uint64_t, kAllAxes + 1> startedBefore{}; // by axes
 };
 
 Clock::time_point ThreadCommunicator::deadline() const {
@@ -153,6 +188,9 @@ void ThreadCommunicator::copy(Lock &lock, Message &mine, Message &other) {
 
 void ThreadCommunicator::wait(Request request) {
   Lock lock(state.mutex);
+  if (request >= kFirstStarted && request - kFirstStarted < started.size() &&
+      started[request - kFirstStarted].collective)
+    return waitForStarted(lock, started[request - kFirstStarted]);
   if (request >= own.messages.size() || own.messages[request].state == Message::Free)
     fail("rank {} waits for an exchange that was not started", rank());
   Message &message = own.messages[request];
@@ -187,6 +225,13 @@ void ThreadCommunicator::cancelAll(Lock &lock) {
     message.state = Message::Free;
     own.freeMessages.push_back(request);
   }
+  for (Pending &pending : started)
+    if (pending.collective) {
+      pending.collective->cancelled = true;
+      while (pending.collective->working)
+        state.meeting(rank(), pending.axes).wake.wait(lock);
+      pending.collective = nullptr;
+    }
 }
 
 void ThreadCommunicator::abort(const std::string &message) {
@@ -234,13 +279,16 @@ void ThreadCommunicator::meet(Lock &lock, Meeting &meeting, int axes, bool mayAb
 }
 
 std::string ThreadCommunicator::missingFrom(const Meeting &meeting, int axes) const {
-  std::string text;
+  std::vector<int> missing;
   for (size_t i = 0; i < meeting.here.size(); ++i)
     if (!meeting.here[i])
-      text += fmt::format("{}{}", text.empty() ? "" : ", ",
-                          grid().groupMember(rank(), axes, static_cast<int>(i)));
-  return fmt::format("rank{} {} to come to the same collective",
-                     text.find(',') == std::string::npos ? "" : "s", text);
+      missing.push_back(grid().groupMember(rank(), axes, static_cast<int>(i)));
+  return namesOf(missing);
+}
+
+std::string ThreadCommunicator::namesOf(const std::vector<int> &ranks) const {
+  return fmt::format("rank{} {} to come to the same collective", ranks.size() == 1 ? "" : "s",
+                     fmt::join(ranks, ", "));
 }
 
 Meeting &ThreadCommunicator::begin(const Part &part, int axes) {
@@ -254,9 +302,13 @@ Meeting &ThreadCommunicator::begin(const Part &part, int axes) {
 
 void ThreadCommunicator::checkAgreement(const Meeting &meeting, int axes) const {
   if (meeting.disagreeing)
-    fail("ranks {} and {} meet in different collectives or with different sizes",
-         grid().groupMember(rank(), axes, 0),
-         grid().groupMember(rank(), axes, static_cast<int>(meeting.disagreeing)));
+    failToAgree(axes, meeting.disagreeing);
+}
+
+void ThreadCommunicator::failToAgree(int axes, size_t other) const {
+  fail("ranks {} and {} meet in different collectives or with different sizes",
+       grid().groupMember(rank(), axes, 0),
+       grid().groupMember(rank(), axes, static_cast<int>(other)));
 }
 
 void ThreadCommunicator::end(Meeting &meeting, int axes) {
@@ -267,14 +319,34 @@ void ThreadCommunicator::end(Meeting &meeting, int axes) {
 void ThreadCommunicator::allReduce(void *buffer, size_t elements, ElementType type, int axes) {
   Meeting &meeting = begin({Collective::AllReduce, buffer, buffer, 1, elements, type}, axes);
   size_t members = meeting.parts.size();
+  size_t index = static_cast<size_t>(grid().groupIndex(rank(), axes));
   if (members > 1) {
     count(Traffic::AllReduce, elements * elementBytes(type));
-    // Shares are whole cache lines.
-    size_t share = ((elements + members - 1) / members + 15) / 16 * 16;
-    size_t first = std::min(elements, share * static_cast<size_t>(grid().groupIndex(rank(), axes)));
-    sumInOrder(meeting.sends, meeting.receives, first, std::min(elements, first + share), type);
+    reduceShare(meeting.parts[index], meeting.sends, meeting.receives, index);
   }
   end(meeting, axes);
+}
+
+// This member's share of a reduction: of an all-reduce some of the elements on all members, of a
+// reduce-scatter its own part.
+void ThreadCommunicator::reduceShare(const Part &part, std::span<const void *const> sends,
+                                     std::span<void *const> receives, size_t index) {
+  size_t members = sends.size();
+  if (part.operation == Collective::AllReduce) {
+    // Shares are whole cache lines.
+    size_t share = ((part.inner + members - 1) / members + 15) / 16 * 16;
+    size_t first = std::min(part.inner, share * index);
+    sumInOrder(sends, receives, first, std::min(part.inner, first + share), part.type);
+    return;
+  }
+  size_t bytes = part.inner * elementBytes(part.type);
+  std::span<const void *> from(sources.data(), members);
+  for (size_t o = 0; o < part.outer; ++o) {
+    for (size_t member = 0; member < members; ++member)
+      from[member] = static_cast<const uint8_t *>(sends[member]) + (o * members + index) * bytes;
+    void *to = static_cast<uint8_t *>(part.receive) + o * bytes;
+    sumInOrder(from, {&to, 1}, 0, part.inner, part.type);
+  }
 }
 
 void ThreadCommunicator::allGather(const void *send, void *receive, size_t outer, size_t inner,
@@ -284,9 +356,12 @@ void ThreadCommunicator::allGather(const void *send, void *receive, size_t outer
   if (members > 1)
     count(Traffic::AllGather, outer * bytes);
   for (size_t member = 0; member < members && bytes; ++member)
-    for (size_t o = 0; o < outer; ++o)
-      std::memcpy(static_cast<uint8_t *>(receive) + (o * members + member) * bytes,
-                  static_cast<const uint8_t *>(meeting.sends[member]) + o * bytes, bytes);
+    for (size_t o = 0; o < outer; ++o) {
+      uint8_t *to = static_cast<uint8_t *>(receive) + (o * members + member) * bytes;
+      const uint8_t *from = static_cast<const uint8_t *>(meeting.sends[member]) + o * bytes;
+      if (to != from) // in place, or in memory that the members share
+        std::memcpy(to, from, bytes);
+    }
   end(meeting, axes);
 }
 
@@ -297,14 +372,7 @@ void ThreadCommunicator::reduceScatter(const void *send, void *receive, size_t o
   size_t index = static_cast<size_t>(grid().groupIndex(rank(), axes));
   if (members > 1)
     count(Traffic::ReduceScatter, outer * members * bytes);
-  std::span<const void *> from(sources.data(), members);
-  for (size_t o = 0; o < outer; ++o) {
-    for (size_t member = 0; member < members; ++member)
-      from[member] =
-          static_cast<const uint8_t *>(meeting.sends[member]) + (o * members + index) * bytes;
-    void *to = static_cast<uint8_t *>(receive) + o * bytes;
-    sumInOrder(from, {&to, 1}, 0, inner, type);
-  }
+  reduceShare(meeting.parts[index], meeting.sends, meeting.receives, index);
   end(meeting, axes);
 }
 
@@ -314,6 +382,110 @@ void ThreadCommunicator::allMeet(int axes) {
   meeting.parts[static_cast<size_t>(grid().groupIndex(rank(), axes))] = {Collective::Barrier};
   meet(lock, meeting, axes, true);
   checkAgreement(meeting, axes);
+}
+
+//===----------------------------------------------------------------------===//
+// Reductions that are begun and waited for
+//===----------------------------------------------------------------------===//
+
+Started &ThreadCommunicator::findStarted(Meeting &meeting, uint64_t number) {
+  Started *free = nullptr;
+  for (Started &each : meeting.started) {
+    if (each.inUse && each.number == number)
+      return each;
+    if (!each.inUse)
+      free = &each;
+  }
+  if (!free)
+    free = &meeting.started.emplace_back();
+  size_t members = meeting.parts.size();
+  free->number = number;
+  free->inUse = true;
+  free->cancelled = false;
+  free->begun = free->working = free->finished = free->left = free->disagreeing = 0;
+  free->parts.assign(members, Part());
+  free->sends.resize(members);
+  free->receives.resize(members);
+  return *free;
+}
+
+Communicator::Request ThreadCommunicator::start(const Part &part, int axes) {
+  Meeting &meeting = state.meeting(rank(), axes);
+  size_t index = static_cast<size_t>(grid().groupIndex(rank(), axes));
+  Lock lock(state.mutex);
+  if (state.aborted)
+    cancelAll(lock);
+  state.check();
+  Started &collective = findStarted(meeting, startedBefore[static_cast<size_t>(axes)]++);
+  collective.parts[index] = part;
+  collective.sends[index] = part.send;
+  collective.receives[index] = part.receive;
+  if (++collective.begun == collective.parts.size()) {
+    for (size_t i = 0; i < collective.parts.size(); ++i)
+      if (!collective.parts[i].agrees(collective.parts[0]))
+        collective.disagreeing = i;
+    meeting.wake.notify_all();
+  }
+  auto free = std::find_if(started.begin(), started.end(),
+                           [](const Pending &pending) { return !pending.collective; });
+  if (free == started.end())
+    free = started.insert(free, Pending());
+  *free = {&collective, axes, false};
+  Request request = kFirstStarted + static_cast<Request>(free - started.begin());
+  workOnStarted(lock);
+  return request;
+}
+
+// Does this rank's share of whatever all members have begun.
+void ThreadCommunicator::workOnStarted(Lock &lock) {
+  for (Pending &pending : started) {
+    Started *collective = pending.collective;
+    if (!collective || pending.worked || collective->cancelled || collective->disagreeing ||
+        collective->begun < collective->parts.size())
+      continue;
+    pending.worked = true;
+    size_t index = static_cast<size_t>(grid().groupIndex(rank(), pending.axes));
+    ++collective->working;
+    lock.unlock();
+    reduceShare(collective->parts[index], collective->sends, collective->receives, index);
+    lock.lock();
+    --collective->working;
+    if (++collective->finished == collective->parts.size() || collective->cancelled)
+      state.meeting(rank(), pending.axes).wake.notify_all();
+  }
+}
+
+void ThreadCommunicator::waitForStarted(Lock &lock, Pending &pending) {
+  Started &collective = *pending.collective;
+  Meeting &meeting = state.meeting(rank(), pending.axes);
+  size_t members = collective.parts.size();
+  Clock::time_point until = deadline();
+  for (workOnStarted(lock); collective.finished < members; workOnStarted(lock)) {
+    if (state.aborted) {
+      cancelAll(lock);
+      state.check();
+    }
+    if (size_t other = collective.disagreeing) {
+      int axes = pending.axes;
+      cancelAll(lock);
+      failToAgree(axes, other);
+    }
+    if (!sleep(lock, meeting.wake, until)) {
+      std::vector<int> missing;
+      for (size_t i = 0; i < members; ++i)
+        if (collective.parts[i].operation == Collective::None)
+          missing.push_back(grid().groupMember(rank(), pending.axes, static_cast<int>(i)));
+      giveUp(lock, namesOf(missing));
+    }
+  }
+  leave(pending);
+}
+
+void ThreadCommunicator::leave(Pending &pending) {
+  Started &collective = *pending.collective;
+  if (++collective.left == collective.parts.size())
+    collective.inUse = false;
+  pending.collective = nullptr;
 }
 
 } // namespace

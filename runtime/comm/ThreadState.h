@@ -63,6 +63,19 @@ struct Part {
   }
 };
 
+/// A collective that members have begun and not all have left. A member works on its share when all
+/// have begun, whenever it comes by: when it begins the next one, or while it waits.
+struct Started {
+  uint64_t number = 0; ///< counted by group
+  bool inUse = false;
+  std::vector<Part> parts; ///< by member
+  std::vector<const void *> sends;
+  std::vector<void *> receives;
+  size_t disagreeing = 0; ///< as in Meeting
+  bool cancelled = false; ///< a member has left it and no one may touch its buffers
+  size_t begun = 0, working = 0, finished = 0, left = 0;
+};
+
 /// Where the members of a group meet: a barrier used at the begin and at the end of a collective.
 struct Meeting {
   std::vector<Part> parts;         ///< by member
@@ -73,6 +86,7 @@ struct Meeting {
   size_t arrived = 0;
   uint64_t round = 0;
   std::condition_variable wake;
+  std::deque<Started> started; ///< as many as are pending at a time; they keep their addresses
 };
 
 struct ThreadGroup::State {

@@ -120,6 +120,60 @@ TEST_P(CommunicatorConformance, ReduceScatterIsAllReduceThenOwnPart) {
     });
 }
 
+TEST_P(CommunicatorConformance, CollectivesWorkInPlace) {
+  for (int axes : {1, 4, 5})
+    run(kGrid, [&](Communicator &communicator) {
+      constexpr size_t kInner = 37;
+      size_t members = static_cast<size_t>(kGrid.groupSize(axes));
+      size_t own = static_cast<size_t>(kGrid.groupIndex(communicator.rank(), axes));
+      std::vector<float> buffer(members * kInner), sum;
+      for (size_t i = 0; i < buffer.size(); ++i)
+        buffer[i] = valueOf(communicator.rank(), i);
+      sum = buffer;
+      communicator.allReduce(sum.data(), sum.size(), ElementType::F32, axes);
+      float *part = buffer.data() + own * kInner;
+      communicator.reduceScatter(buffer.data(), part, 1, kInner, ElementType::F32, axes);
+      communicator.allGather(part, buffer.data(), 1, kInner, ElementType::F32, axes);
+      if (buffer != sum)
+        fail("scattered and gathered sums differ from the all-reduce");
+    });
+}
+
+// Several pending, waited for in another order, while the members meet in other collectives.
+TEST_P(CommunicatorConformance, StartedReductionsHaveTheBitsOfTheOthers) {
+  constexpr size_t kReductions = 5;
+  for (int axes : {2, 4, 5, 7})
+    run(kGrid, [&](Communicator &communicator) {
+      size_t members = static_cast<size_t>(kGrid.groupSize(axes));
+      size_t own = static_cast<size_t>(kGrid.groupIndex(communicator.rank(), axes));
+      for (int round = 0; round < 3; ++round) {
+        std::vector<float> sums[kReductions], started[kReductions];
+        std::vector<Communicator::Request> requests;
+        for (size_t k = 0; k < kReductions; ++k) {
+          started[k].resize(members * (100 * k + 1));
+          for (size_t i = 0; i < started[k].size(); ++i)
+            started[k][i] = valueOf(communicator.rank() + round, i + k);
+          sums[k] = started[k];
+          float *all = started[k].data();
+          requests.push_back(
+              k % 2 ? communicator.startAllReduce(all, started[k].size(), ElementType::F32, axes)
+                    : communicator.startReduceScatter(all, all + own * (100 * k + 1), 1,
+                                                      100 * k + 1, ElementType::F32, axes));
+        }
+        for (size_t k = 0; k < kReductions; ++k)
+          communicator.allReduce(sums[k].data(), sums[k].size(), ElementType::F32, axes);
+        for (size_t k : {3, 0, 4, 2, 1}) {
+          communicator.wait(requests[k]);
+          size_t part = 100 * k + 1, begin = k % 2 ? 0 : own * part;
+          size_t end = k % 2 ? sums[k].size() : begin + part;
+          for (size_t i = begin; i < end; ++i)
+            if (started[k][i] != sums[k][i])
+              fail("element {} of reduction {} differs from the all-reduce", i, k);
+        }
+      }
+    });
+}
+
 TEST_P(CommunicatorConformance, MessagesOfATagArriveInOrderAndTagsDoNotMix) {
   run({1, 1, 2}, [](Communicator &communicator) {
     int peer = 1 - communicator.rank(), sent[] = {1, 2, 3}, got[3] = {};
@@ -167,9 +221,12 @@ TEST_P(CommunicatorConformance, CountsTheBytesOfEachKind) {
     communicator.allReduce(small.data(), 10, ElementType::F32, kAxisDp);
     communicator.allGather(small.data(), large.data(), 2, 5, ElementType::F32, kAxisSp);
     communicator.reduceScatter(large.data(), small.data(), 2, 5, ElementType::F32, kAxisSp);
-    if (communicator.bytesSent(Traffic::AllReduce) != 40 ||
+    communicator.wait(
+        communicator.startReduceScatter(large.data(), small.data(), 2, 5, ElementType::F32, 4));
+    communicator.wait(communicator.startAllReduce(small.data(), 10, ElementType::F32, kAxisSp));
+    if (communicator.bytesSent(Traffic::AllReduce) != 80 ||
         communicator.bytesSent(Traffic::AllGather) != 40 ||
-        communicator.bytesSent(Traffic::ReduceScatter) != 160)
+        communicator.bytesSent(Traffic::ReduceScatter) != 320)
       fail("counted {} {} {}", communicator.bytesSent(Traffic::AllReduce),
            communicator.bytesSent(Traffic::AllGather),
            communicator.bytesSent(Traffic::ReduceScatter));
@@ -211,6 +268,23 @@ TEST_P(CommunicatorConformance, AFailureEndsRanksInCollectives) {
     float value = 1;
     communicator.allReduce(&value, 1, ElementType::F32, kAllAxes);
   }));
+}
+
+TEST_P(CommunicatorConformance, AFailureEndsRanksThatWaitForStartedReductions) {
+  for (bool begins : {false, true}) {
+    // What a rank has begun outlives its failure, as a program's memory does.
+    std::vector<std::vector<float>> blocks(4, std::vector<float>(4000));
+    expectOneMessage(GetParam().run({1, 1, 4}, [&](Communicator &communicator) {
+      std::vector<float> &block = blocks[static_cast<size_t>(communicator.rank())];
+      Communicator::Request request = 0;
+      if (begins || communicator.rank() != 2)
+        request = communicator.startAllReduce(block.data(), 4000, ElementType::F32, kAllAxes);
+      if (communicator.rank() == 2)
+        fail("rank 2 has had enough");
+      communicator.wait(request);
+      communicator.barrier();
+    }));
+  }
 }
 
 TEST_P(CommunicatorConformance, AFailureEndsRanksInBarriers) {
@@ -285,6 +359,16 @@ TEST_P(CommunicatorConformance, CollectivesThatDoNotMatchAreAnError) {
     std::vector<float> block(64);
     size_t elements = communicator.rank() == 1 ? 32 : 64;
     communicator.allReduce(block.data(), elements, ElementType::F32, kAxisSp);
+  });
+  EXPECT_THAT(errors, Each(HasSubstr("different")));
+}
+
+TEST_P(CommunicatorConformance, StartedReductionsThatDoNotMatchAreAnError) {
+  auto errors = GetParam().run({1, 1, 3}, [](Communicator &communicator) {
+    std::vector<float> block(64);
+    size_t elements = communicator.rank() == 1 ? 32 : 64;
+    communicator.wait(
+        communicator.startAllReduce(block.data(), elements, ElementType::F32, kAxisSp));
   });
   EXPECT_THAT(errors, Each(HasSubstr("different")));
 }

@@ -38,7 +38,7 @@ public:
 
 class Communicator {
 public:
-  /// Names a pending send or receive until it is waited for.
+  /// Names a pending send, receive or reduction until it is waited for.
   using Request = uint32_t;
 
   Communicator(Grid grid, int rank) : theGrid(grid), theRank(rank) {}
@@ -60,16 +60,27 @@ public:
 
   /// buffer = sum over the group, added in rank order: the same bits on every rank.
   virtual void allReduce(void *buffer, size_t elements, ElementType type, int axes) = 0;
-  /// receive[o][r][i] = send of member r [o][i], for outer o and inner i.
+  /// receive[o][r][i] = send of member r [o][i], for outer o and inner i. `send` may be the
+  /// caller's part of `receive`, and where members share memory their `receive` may be one.
   virtual void allGather(const void *send, void *receive, size_t outer, size_t inner,
                          ElementType type, int axes) = 0;
-  /// receive[o][i] = sum over members of send[o][my index][i], added in rank order.
+  /// receive[o][i] = sum over members of send[o][my index][i], added in rank order. `receive` may
+  /// be the caller's part of `send`.
   virtual void reduceScatter(const void *send, void *receive, size_t outer, size_t inner,
                              ElementType type, int axes) = 0;
+  /// Begin an all-reduce or a reduce-scatter and return at once; `wait` completes it, with the same
+  /// bits as the call that does not. All members of a group begin theirs in the same order; they
+  /// may wait for them, and meet in other collectives, in any.
+  virtual Request startAllReduce(void *buffer, size_t elements, ElementType type, int axes) = 0;
+  virtual Request startReduceScatter(const void *send, void *receive, size_t outer, size_t inner,
+                                     ElementType type, int axes) = 0;
   /// Sleeps until every rank has come here.
   virtual void barrier() = 0;
   /// Sleeps until every rank of this process has come here.
   virtual void localBarrier() = 0;
+  /// Whether all members of the caller's group are threads of this process, which may work on one
+  /// memory.
+  virtual bool sharesMemory(int axes) const = 0;
 
   /// Seconds that a wait or a collective may last before it throws Error, naming whom it waits for;
   /// 0: for ever.
