@@ -3,7 +3,6 @@
 #include "seqpar/rt/Executor.h"
 
 #include "ExecutorScope.h"
-#include "Initialize.h"
 #include "ProgramCheck.h"
 
 #include <algorithm>
@@ -23,6 +22,10 @@ Executor::Executor(const ProgramFile &file, Device &device, Communicator &commun
   for (size_t i = 0; i < segments.size(); ++i) {
     if (sizes[i] == 0)
       continue;
+    if (i == static_cast<size_t>(Segment::Parameter) && sharesParameters()) {
+      segments[i] = shareParameters(sizes[i]);
+      continue;
+    }
     segments[i] = {static_cast<uint8_t *>(device.allocate(sizes[i])), Release{&device}};
     device.zero(segments[i].get(), sizes[i]);
   }
@@ -93,65 +96,7 @@ void Executor::findLossReductions() {
 uint8_t *Executor::address(int buffer, size_t slot) const {
   const Buffer &found = *theStage.buffers()->Get(buffer);
   return segments[static_cast<size_t>(found.segment())].get() + found.offset() +
-         slot * found.slot_bytes();
-}
-
-void Executor::initializeParameters(uint32_t seed) {
-  constexpr int kReplicas = kAxisDp | kAxisSp;
-  ShareOfWork share{communicator.grid().groupIndex(communicator.rank(), kReplicas),
-                    communicator.grid().groupSize(kReplicas)};
-  std::vector<float> values(1 << 16);
-  for (const Parameter *parameter : *theStage.parameters()) {
-    auto *to = reinterpret_cast<float *>(address(parameter->value()));
-    int64_t elements = elementsOf(*parameter);
-    bool normal = parameter->initializer() == Initializer::Normal;
-    // Zero plus a value is that value: the sum over the ranks joins their shares.
-    device.zero(to, static_cast<size_t>(elements) * sizeof(float));
-    auto [begin, end] = normal ? share.of(elements) : std::pair<int64_t, int64_t>(0, elements);
-    for (int64_t at = begin; at < end; at += static_cast<int64_t>(values.size())) {
-      std::span<float> block(values.data(), static_cast<size_t>(std::min(
-                                                end - at, static_cast<int64_t>(values.size()))));
-      initialValues(*parameter, seed, at, block);
-      device.copyToDevice(to + at, block.data(), block.size_bytes());
-    }
-    device.synchronize();
-    if (normal && share.count > 1)
-      communicator.allReduce(to, static_cast<size_t>(elements), ElementType::F32, kReplicas);
-  }
-}
-
-const Buffer *Executor::parameterBuffer(int index, ParameterPart part) const {
-  const Parameter &parameter = *theStage.parameters()->Get(index);
-  int buffer = part == ParameterPart::Value         ? parameter.value()
-               : part == ParameterPart::Gradient    ? parameter.gradient()
-               : part == ParameterPart::FirstMoment ? parameter.first_moment()
-                                                    : parameter.second_moment();
-  return buffer < 0 ? nullptr : theStage.buffers()->Get(buffer);
-}
-
-bool Executor::hasParameterPart(int index, ParameterPart part) const {
-  return parameterBuffer(index, part) != nullptr;
-}
-
-void Executor::readParameter(int index, ParameterPart part, std::span<float> to) const {
-  const Buffer *buffer = parameterBuffer(index, part);
-  if (!buffer || to.size_bytes() > buffer->bytes())
-    fail("parameter {} has no such tensor of {} elements",
-         theStage.parameters()->Get(index)->name()->string_view(), to.size());
-  device.copyToHost(to.data(),
-                    segments[static_cast<size_t>(buffer->segment())].get() + buffer->offset(),
-                    to.size_bytes());
-  device.synchronize();
-}
-
-void Executor::writeParameter(int index, ParameterPart part, std::span<const float> from) {
-  const Buffer *buffer = parameterBuffer(index, part);
-  if (!buffer || from.size_bytes() > buffer->bytes())
-    fail("parameter {} has no such tensor of {} elements",
-         theStage.parameters()->Get(index)->name()->string_view(), from.size());
-  device.copyToDevice(segments[static_cast<size_t>(buffer->segment())].get() + buffer->offset(),
-                      from.data(), from.size_bytes());
-  device.synchronize();
+         slot * found.slot_bytes() + (found.sharded() ? shardIndex() * found.bytes() : 0);
 }
 
 bool Executor::hasMetric(MetricKind kind) const {
@@ -178,6 +123,7 @@ double Executor::metric(MetricKind kind) const {
 
 void Executor::step(const StepInputs &inputs, const GlobalBatch &batch) {
   beginStep(inputs, batch);
+  updates = true;
   if (theStage.order()) {
     for (const Turn *each : *theStage.order())
       turn(each->micro_batch(), each->backward(), batch);
@@ -193,6 +139,7 @@ void Executor::step(const StepInputs &inputs, const GlobalBatch &batch) {
 
 void Executor::evaluate(const StepInputs &inputs, const GlobalBatch &batch) {
   beginStep(inputs, batch);
+  updates = false;
   for (int64_t i = 0; i < program.micro_batches(); ++i) {
     // What a micro-batch sends is waited for in its backward part: here, when its slot is needed.
     wait(i - theStage.slots());
@@ -201,6 +148,7 @@ void Executor::evaluate(const StepInputs &inputs, const GlobalBatch &batch) {
   wait(Scope::kUpdate);
   for (const Instruction *reduction : lossReductions)
     run(*reduction, Scope());
+  wait(Scope::kUpdate);
   device.synchronize();
 }
 
@@ -217,6 +165,7 @@ void Executor::turn(int64_t microBatch, bool backward, const GlobalBatch &batch)
   Scope scope;
   scope.microBatch = microBatch;
   scope.slot = static_cast<size_t>(microBatch % theStage.slots());
+  scope.lastOfStep = updates && microBatch == program.micro_batches() - 1;
   if (!backward)
     writeMicroBatch(batch, scope);
   const auto &list = *theStage.micro_batch();

@@ -97,24 +97,16 @@ void Executor::dispatch(const Instruction &instruction, const Scope &scope) {
     auto &op = *instruction.operation_as_Wait();
     return op.skip_last() && scope.lastIteration ? void() : wait(scope.microBatch, op.tag());
   }
-  case Operation::AllReduce: {
-    auto &op = *instruction.operation_as_AllReduce();
-    device.synchronize();
-    return communicator.allReduce(at<void>(op.buffer(), scope), op.elements(),
-                                  elementType(op.type()), op.axes());
-  }
+  case Operation::AllReduce:
+    return reduce(*instruction.operation_as_AllReduce(), scope);
   case Operation::AllGather: {
     auto &op = *instruction.operation_as_AllGather();
     device.synchronize();
     return communicator.allGather(at<void>(op.send(), scope), at<void>(op.receive(), scope),
                                   op.outer(), op.inner(), elementType(op.type()), op.axes());
   }
-  case Operation::ReduceScatter: {
-    auto &op = *instruction.operation_as_ReduceScatter();
-    device.synchronize();
-    return communicator.reduceScatter(at<void>(op.send(), scope), at<void>(op.receive(), scope),
-                                      op.outer(), op.inner(), elementType(op.type()), op.axes());
-  }
+  case Operation::ReduceScatter:
+    return reduce(*instruction.operation_as_ReduceScatter(), scope);
   case Operation::Send:
     return exchangeWithStage(*instruction.operation_as_Send(), scope);
   case Operation::Receive:
@@ -259,6 +251,32 @@ template <typename Op> void Executor::exchangeWithStage(const Op &op, const Scop
   else
     request = communicator.receive(data, op.bytes(), peer, op.tag());
   pending.push_back({op.tag(), scope.microBatch, request});
+}
+
+void Executor::reduce(const AllReduce &op, const Scope &scope) {
+  if (scope.skipsReduction(op.tag()))
+    return;
+  device.synchronize();
+  void *buffer = at<void>(op.buffer(), scope);
+  if (op.tag() < 0)
+    return communicator.allReduce(buffer, op.elements(), elementType(op.type()), op.axes());
+  pending.push_back(
+      {op.tag(), scope.microBatch,
+       communicator.startAllReduce(buffer, op.elements(), elementType(op.type()), op.axes())});
+}
+
+void Executor::reduce(const ReduceScatter &op, const Scope &scope) {
+  if (scope.skipsReduction(op.tag()))
+    return;
+  device.synchronize();
+  const void *from = at<void>(op.send(), scope);
+  void *to = at<void>(op.receive(), scope);
+  if (op.tag() < 0)
+    return communicator.reduceScatter(from, to, op.outer(), op.inner(), elementType(op.type()),
+                                      op.axes());
+  pending.push_back({op.tag(), scope.microBatch,
+                     communicator.startReduceScatter(from, to, op.outer(), op.inner(),
+                                                     elementType(op.type()), op.axes())});
 }
 
 void Executor::wait(int64_t lastMicroBatch, std::optional<int> tag) {

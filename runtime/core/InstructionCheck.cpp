@@ -58,6 +58,12 @@ private:
     if (set < 1 || set > 7)
       fail("expected a set of axes from 1 to 7, found {}", set);
   }
+  void reductionTag(int tag, const Place &place) {
+    if (tag < -1)
+      fail("expected a tag from 0, or -1 for none, found {}", tag);
+    if (tag >= 0 && place.ring)
+      fail("a reduction that is waited for later cannot begin in a ring loop");
+  }
   int64_t members(int set) {
     return int64_t(set & 1 ? program.dp() : 1) * (set & 2 ? program.pp() : 1) *
            (set & 4 ? program.sp() : 1);
@@ -116,6 +122,7 @@ void InstructionChecker::instruction(const Instruction &instruction, const Place
   case Operation::AllReduce: {
     auto &op = *instruction.operation_as_AllReduce();
     axes(op.axes());
+    reductionTag(op.tag(), place);
     if (op.type() == DataType::BF16 || op.type() == DataType::F16)
       fail("cannot add elements of {}", EnumNameDataType(op.type()));
     return operand(op.buffer(), "buffer",
@@ -131,6 +138,7 @@ void InstructionChecker::instruction(const Instruction &instruction, const Place
   case Operation::ReduceScatter: {
     auto &op = *instruction.operation_as_ReduceScatter();
     axes(op.axes());
+    reductionTag(op.tag(), place);
     return blocks(op, members(op.axes()), 1);
   }
   case Operation::Send:

@@ -67,7 +67,9 @@ void checkMemory(const ProgramFile &file, uint64_t available) {
     uint64_t ranks = static_cast<uint64_t>(file.program().dp()) *
                      static_cast<uint64_t>(file.program().sp()),
              bytes;
-    if (__builtin_mul_overflow(ProgramFile::memoryBytes(*stage), ranks, &bytes) ||
+    uint64_t shared = ProgramFile::sharedBytes(*stage);
+    if (__builtin_mul_overflow(ProgramFile::memoryBytes(*stage) - shared, ranks, &bytes) ||
+        __builtin_add_overflow(bytes, shared, &bytes) ||
         __builtin_add_overflow(needed, bytes, &needed))
       needed = kUnknown;
   }
@@ -91,6 +93,7 @@ void writeMemoryReport(const std::string &path, const ProgramFile &file) {
                                {"arena_bytes", stage.arena_bytes()},
                                {"arena_lower_bound_bytes", stage.arena_lower_bound()},
                                {"parameter_bytes", stage.parameter_bytes()},
+                               {"parameters_shared", ProgramFile::sharedBytes(stage) != 0},
                                {"gradient_bytes", stage.gradient_bytes()},
                                {"optimizer_state_bytes", stage.optimizer_state_bytes()},
                                {"input_bytes", stage.input_bytes()},

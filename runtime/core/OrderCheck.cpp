@@ -65,6 +65,7 @@ struct Event {
   const Instruction *instruction;
   int tag;
   bool start;
+  bool lastOnly = false; ///< in the last micro-batch only
 };
 
 class ExchangeChecker {
@@ -77,9 +78,10 @@ public:
     collect(*stage.update(), 0, stage.update()->size(), 0, update);
   }
 
-  void turn(int64_t microBatch, bool isBackward) {
+  void turn(int64_t microBatch, bool isBackward, bool isLast) {
     for (const Event &event : isBackward ? backward : forward)
-      follow(event, microBatch);
+      if (isLast || !event.lastOnly)
+        follow(event, microBatch);
   }
 
   void finish() {
@@ -104,6 +106,10 @@ private:
         events.push_back({each, op->tag(), true});
       } else if (auto *op = each->operation_as_Wait(); op && !(op->skip_last() && last)) {
         events.push_back({each, op->tag(), false});
+      } else if (auto *op = each->operation_as_AllReduce(); op && op->tag() >= 0) {
+        events.push_back({each, op->tag(), true, true});
+      } else if (auto *op = each->operation_as_ReduceScatter(); op && op->tag() >= 0) {
+        events.push_back({each, op->tag(), true, true});
       } else if (auto *op = each->operation_as_RingLoop()) {
         for (int k = 1; k < program.sp(); ++k)
           collect(*op->body(), 0, op->body()->size(), k, events);
@@ -139,12 +145,14 @@ void checkExchanges(const Program &program, const Stage &stage) {
   ExchangeChecker checker(program, stage);
   if (stage.order()) {
     for (const Turn *turn : *stage.order())
-      checker.turn(turn->micro_batch(), turn->backward());
+      checker.turn(turn->micro_batch(), turn->backward(),
+                   turn->micro_batch() == program.micro_batches() - 1);
   } else {
     // All micro-batches after the first do the same.
-    for (int64_t i = 0; i < std::min<int64_t>(program.micro_batches(), 3); ++i) {
-      checker.turn(i, false);
-      checker.turn(i, true);
+    int64_t count = std::min<int64_t>(program.micro_batches(), 3);
+    for (int64_t i = 0; i < count; ++i) {
+      checker.turn(i, false, i == count - 1);
+      checker.turn(i, true, i == count - 1);
     }
   }
   checker.finish();

@@ -97,20 +97,6 @@ struct SavedTensor {
   int stage;
 };
 
-bool hasPart(const Parameter &parameter, ParameterPart part) {
-  switch (part) {
-  case ParameterPart::Value:
-    return true;
-  case ParameterPart::Gradient:
-    return parameter.gradient() >= 0;
-  case ParameterPart::FirstMoment:
-    return parameter.first_moment() >= 0;
-  case ParameterPart::SecondMoment:
-    return parameter.second_moment() >= 0;
-  }
-  return false;
-}
-
 // The same list on every rank. A tied parameter is taken from the first stage that has the part.
 void addTensors(std::vector<SavedTensor> &tensors, const ProgramFile &program, ParameterPart part,
                 const std::string &prefix) {
@@ -119,7 +105,8 @@ void addTensors(std::vector<SavedTensor> &tensors, const ProgramFile &program, P
     const auto &parameters = *program.stage(pp).parameters();
     for (unsigned i = 0; i < parameters.size(); ++i) {
       const Parameter &parameter = *parameters.Get(i);
-      if (hasPart(parameter, part) && listed.insert(parameter.name()->str()).second)
+      bool has = Executor::hasParameterPart(program.stage(pp), static_cast<int>(i), part);
+      if (has && listed.insert(parameter.name()->str()).second)
         tensors.push_back(
             {prefix + parameter.name()->str(), &parameter, static_cast<int>(i), part, pp});
     }
@@ -225,13 +212,12 @@ RunPosition checkCheckpoint(const ProgramFile &program, const SafetensorsFile &f
   if (number("seed") != seed)
     fail("{}: it was made with --seed={}, this run has {}", file.path(), number("seed"), seed);
   auto parameters = parametersOf(program);
-  for (const auto &[name, parameter] : parameters) {
-    file.get(kPrefixes[0] + name, "F32", shapeOf(*parameter));
-    if (parameter->first_moment() >= 0)
-      file.get(kPrefixes[1] + name, "F32", shapeOf(*parameter));
-    if (parameter->second_moment() >= 0)
-      file.get(kPrefixes[2] + name, "F32", shapeOf(*parameter));
-  }
+  for (const Stage *stage : *program.program().stages())
+    for (unsigned i = 0; i < stage->parameters()->size(); ++i)
+      for (size_t part = 0; part < std::size(kParts); ++part)
+        if (Executor::hasParameterPart(*stage, static_cast<int>(i), kParts[part]))
+          file.get(kPrefixes[part] + stage->parameters()->Get(i)->name()->str(), "F32",
+                   shapeOf(*stage->parameters()->Get(i)));
   for (const auto &[name, tensor] : file.tensors())
     if (!parameters.count(name.substr(name.find('.') + 1)))
       fail("{}: tensor {} is no parameter of the model", file.path(), name);
@@ -242,7 +228,7 @@ void loadCheckpoint(Executor &executor, const SafetensorsFile &file) {
   const auto &parameters = *executor.stage().parameters();
   for (unsigned i = 0; i < parameters.size(); ++i)
     for (size_t part = 0; part < std::size(kParts); ++part)
-      if (executor.hasParameterPart(static_cast<int>(i), kParts[part]))
+      if (Executor::hasParameterPart(executor.stage(), static_cast<int>(i), kParts[part]))
         copyTensor(executor, static_cast<int>(i), kParts[part],
                    file.get(kPrefixes[part] + parameters.Get(i)->name()->str(), "F32",
                             shapeOf(*parameters.Get(i))));

@@ -5,6 +5,7 @@
 #include "InstructionCheck.h"
 #include "OrderCheck.h"
 #include "seqpar/rt/Error.h"
+#include "seqpar/rt/Grid.h"
 
 #include <algorithm>
 #include <set>
@@ -68,7 +69,14 @@ uint64_t shapedBytes(const flatbuffers::Vector<int64_t> *shape, uint64_t element
   return bytes;
 }
 
-void checkBuffer(const Stage &stage, const Buffer &buffer) {
+/// Bytes of the shards of all ranks of a group, which follow each other.
+uint64_t shardedBytes(const Program &program, const Stage &stage, uint64_t bytes) {
+  Grid grid{program.dp(), program.pp(), program.sp()};
+  return product({grid.groupSize(stage.shard_axes()),
+                  static_cast<int64_t>(std::min(bytes, kLargestBytes + 1))});
+}
+
+void checkBuffer(const Program &program, const Stage &stage, const Buffer &buffer) {
   uint64_t segment = segmentBytes(stage, buffer.segment());
   if (buffer.offset() % 64 != 0)
     fail("offset {} is not a multiple of 64", buffer.offset());
@@ -77,7 +85,15 @@ void checkBuffer(const Stage &stage, const Buffer &buffer) {
   if (buffer.slot_bytes() && buffer.segment() != Segment::Arena &&
       buffer.segment() != Segment::Input)
     fail("only the arena and the inputs have copies for micro-batches");
+  if (buffer.sharded() && buffer.segment() != Segment::Parameter &&
+      buffer.segment() != Segment::Gradient)
+    fail("only parameters and gradients have shards");
+  if (buffer.sharded() && (stage.shard_axes() == 0 || buffer.bytes() % 64 != 0))
+    fail("expected a shard of a multiple of 64 bytes in a stage with shards, found {} bytes",
+         buffer.bytes());
   uint64_t last = product({stage.slots() - 1, static_cast<int64_t>(buffer.slot_bytes())});
+  if (buffer.sharded())
+    last = shardedBytes(program, stage, buffer.bytes()) - buffer.bytes();
   if (buffer.offset() > segment || last > segment - buffer.offset() ||
       buffer.bytes() > segment - buffer.offset() - last)
     fail("bytes {} to {} + {} are outside of segment {} of {} bytes", buffer.offset(),
@@ -97,8 +113,9 @@ public:
       if (segmentBytes(stage, segment) > kLargestBytes)
         fail("segment {} of {} bytes is too large", EnumNameSegment(segment),
              segmentBytes(stage, segment));
+    checkShards();
     for (unsigned i = 0; i < stage.buffers()->size(); ++i)
-      within("buffer", i, [&] { checkBuffer(stage, *stage.buffers()->Get(i)); });
+      within("buffer", i, [&] { checkBuffer(program, stage, *stage.buffers()->Get(i)); });
     for (unsigned i = 0; i < stage.inputs()->size(); ++i)
       within("input", i, [&] { checkInput(*stage.inputs()->Get(i)); });
     for (unsigned i = 0; i < stage.parameters()->size(); ++i)
@@ -182,6 +199,47 @@ private:
     for (int moment : {parameter.first_moment(), parameter.second_moment()})
       if (moment != -1)
         buffer(moment, Segment::OptimizerState, bytes, DataType::F32);
+    if (stage.shards() && stage.shards()->size())
+      checkShardOf(parameter);
+  }
+
+  void checkShards() {
+    bool has = stage.shards() && stage.shards()->size();
+    int axes = stage.shard_axes();
+    if (has ? axes != 1 && axes != 4 && axes != 5 : axes != 0)
+      fail("expected the shard axes {}, found {}", has ? "dp, sp or both" : "none", axes);
+    for (unsigned i = 0; has && i < stage.shards()->size(); ++i)
+      within("shard", i, [&] {
+        const Shard &shard = *stage.shards()->Get(i);
+        if (shard.offset() % 64 || shard.bytes() % 64 || shard.first_moment() % 64 ||
+            shard.second_moment() % 64)
+          fail("its offsets and size are not multiples of 64");
+        uint64_t all = shardedBytes(program, stage, shard.bytes());
+        auto inside = [&](Segment segment, uint64_t offset, uint64_t bytes) {
+          uint64_t size = segmentBytes(stage, segment);
+          if (offset > size || bytes > size - offset)
+            fail("bytes {} to {} + {} are outside of segment {} of {} bytes", offset, offset, bytes,
+                 EnumNameSegment(segment), size);
+        };
+        inside(Segment::Parameter, shard.offset(), all);
+        inside(Segment::Gradient, shard.offset(), all);
+        inside(Segment::OptimizerState, shard.first_moment(), shard.bytes());
+        inside(Segment::OptimizerState, shard.second_moment(), shard.bytes());
+      });
+  }
+
+  /// A parameter of a stage with shards lies in one of them, and its gradient at the same place.
+  void checkShardOf(const Parameter &parameter) {
+    uint64_t begin = stage.buffers()->Get(static_cast<unsigned>(parameter.value()))->offset();
+    uint64_t end = begin + shapedBytes(parameter.shape(), 4);
+    if (parameter.first_moment() != -1 || parameter.second_moment() != -1 ||
+        stage.buffers()->Get(static_cast<unsigned>(parameter.gradient()))->offset() != begin)
+      fail("in a stage with shards, expected its gradient at byte {} and no moments", begin);
+    for (const Shard *shard : *stage.shards())
+      if (begin >= shard->offset() &&
+          end <= shard->offset() + shardedBytes(program, stage, shard->bytes()))
+        return;
+    fail("bytes {} to {} lie in no shard", begin, end);
   }
 
   void checkMetric(const Metric &metric) {

@@ -88,6 +88,10 @@ int64_t ProgramFile::globalBatch() const {
   return root->micro_batch() * root->micro_batches() * root->dp();
 }
 
+uint64_t ProgramFile::sharedBytes(const program::Stage &stage) {
+  return stage.shards() && stage.shards()->size() ? stage.parameter_bytes() : 0;
+}
+
 uint64_t ProgramFile::memoryBytes(const program::Stage &stage) {
   return stage.arena_bytes() + stage.parameter_bytes() + stage.gradient_bytes() +
          stage.optimizer_state_bytes() + stage.input_bytes();

@@ -12,7 +12,7 @@
 
 namespace seqpar::rt {
 
-inline constexpr int kTensorTag = -1, kRecordTag = -2, kTextTag = -3;
+inline constexpr int kTensorTag = -1, kRecordTag = -2, kTextTag = -3, kPieceTag = -4;
 
 /// While it lives, this rank waits for others without a limit: they may be writing or reading
 /// files.

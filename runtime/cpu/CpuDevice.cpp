@@ -36,6 +36,7 @@ public:
 
   void *allocate(size_t bytes) override { return allocateAligned(bytes); }
   void release(void *memory) override { freeAligned(memory); }
+  bool hasHostMemory() const override { return true; }
 
   void copyToDevice(void *to, const void *from, size_t bytes) override { copy(to, from, bytes); }
   void copyToHost(void *to, const void *from, size_t bytes) override { copy(to, from, bytes); }

@@ -29,6 +29,7 @@ public:
   void loadKernels(const program::Program &program) override;
   void *allocate(size_t bytes) override;
   void release(void *memory) override;
+  bool hasHostMemory() const override { return true; }
   void copyToDevice(void *to, const void *from, size_t bytes) override;
   void copyToHost(void *to, const void *from, size_t bytes) override;
   void zero(void *memory, size_t bytes) override;

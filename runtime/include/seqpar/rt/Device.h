@@ -106,6 +106,8 @@ public:
   /// size when there is not enough.
   virtual void *allocate(size_t bytes) = 0;
   virtual void release(void *memory) = 0;
+  /// Whether every thread of the process may read and write what it allocates.
+  virtual bool hasHostMemory() const { return false; }
 
   virtual void copyToDevice(void *to, const void *from, size_t bytes) = 0;
   virtual void copyToHost(void *to, const void *from, size_t bytes) = 0;

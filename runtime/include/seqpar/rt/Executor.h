@@ -40,7 +40,9 @@ enum class ParameterPart { Value, Gradient, FirstMoment, SecondMoment };
 
 class Executor {
 public:
-  /// All arguments but the options must outlive the executor. Allocates the five segments, zeroed.
+  /// All arguments must outlive the executor. Allocates the five segments, zeroed. Collective over
+  /// the stage: ranks that are threads of one process may share the memory of the parameters (see
+  /// ExecutorParameters.cpp), so their executors are destroyed when all have stopped.
   Executor(const ProgramFile &file, Device &device, Communicator &communicator,
            Profiler *profiler = nullptr);
   ~Executor();
@@ -53,8 +55,10 @@ public:
   /// Collective: the ranks of a stage share the work.
   void initializeParameters(uint32_t seed);
 
-  bool hasParameterPart(int index, ParameterPart part) const;
-  /// Copies a parameter's tensor from or to host memory of its size.
+  static bool hasParameterPart(const program::Stage &stage, int index, ParameterPart part);
+  /// Copies a parameter's tensor from or to host memory of its size. What is spread over several
+  /// ranks cannot be read so, and each rank writes its own piece. Where ranks share the parameters
+  /// the first writes, and the others see it after the next barrier.
   void readParameter(int index, ParameterPart part, std::span<float> to) const;
   void writeParameter(int index, ParameterPart part, std::span<const float> from);
   /// The whole tensor, wherever its pieces lie, to `to` on the stage's first rank (dp 0, sp 0); the
@@ -104,14 +108,39 @@ private:
   AttentionDropout dropout(float rate, int site, int64_t keyOffset, const Scope &scope) const;
   void ringShift(const program::RingShiftStart &op, const Scope &scope);
   template <typename Op> void exchangeWithStage(const Op &op, const Scope &scope);
+  void reduce(const program::AllReduce &op, const Scope &scope);
+  void reduce(const program::ReduceScatter &op, const Scope &scope);
   /// For exchanges, of one tag or all, that were started in micro-batches up to that one.
   void wait(int64_t lastMicroBatch, std::optional<int> tag = std::nullopt);
   void ringLoop(const program::RingLoop &op, const Scope &scope);
   void rowsLoop(const program::RowsLoop &op, const Scope &scope);
 
+  struct Release {
+    Device *device; ///< null: the memory is another rank's
+    void operator()(uint8_t *memory) const {
+      if (device)
+        device->release(memory);
+    }
+  };
+  using Memory = std::unique_ptr<uint8_t, Release>;
+  /// Bytes of a parameter's tensor, [begin, begin + bytes), that rank `rank` of the group over the
+  /// shard axes holds at `offset` of a segment.
+  struct Piece {
+    int rank;
+    program::Segment segment;
+    uint64_t offset, begin, bytes;
+  };
+
+  size_t shardIndex() const;
+  bool sharesParameters() const;
+  Memory shareParameters(uint64_t bytes);
+  bool isSpread(ParameterPart part) const;
+  static int bufferOf(const program::Parameter &parameter, ParameterPart part);
+  std::vector<Piece> piecesOf(int index, ParameterPart part, size_t elements) const;
+  uint8_t *addressOf(const Piece &piece) const;
+
   uint8_t *address(int buffer, size_t slot = 0) const;
   template <typename T> T *at(const program::Operand *operand, const Scope &scope) const;
-  const program::Buffer *parameterBuffer(int index, ParameterPart part) const;
 
   const program::Program &program;
   const program::Stage &theStage;
@@ -120,17 +149,14 @@ private:
   Profiler *profiler;
   Coordinates coordinates;
 
-  struct Release {
-    Device *device;
-    void operator()(uint8_t *memory) const { device->release(memory); }
-  };
-  std::array<std::unique_ptr<uint8_t, Release>, 5> segments; // indexed by program::Segment
-  std::vector<int32_t> staging;                              // of the largest input
-  std::vector<int32_t> stagedRows, stagedLabels;             // MaskedRows, MaskedLabels
-  std::vector<void *> kernelOperands;                        // of the kernel being launched
-  std::vector<Pending> pending;                              // exchanges not yet waited for
-  std::vector<const program::Instruction *> lossReductions;  // of `update`, for evaluate()
+  std::array<Memory, 5> segments;                           // indexed by program::Segment
+  std::vector<int32_t> staging;                             // of the largest input
+  std::vector<int32_t> stagedRows, stagedLabels;            // MaskedRows, MaskedLabels
+  std::vector<void *> kernelOperands;                       // of the kernel being launched
+  std::vector<Pending> pending;                             // exchanges not yet waited for
+  std::vector<const program::Instruction *> lossReductions; // of `update`, for evaluate()
   StepInputs stepInputs;
+  bool updates = false;            // a step, not an evaluation
   std::vector<int64_t> maskedRows; // on this rank, by slot
   int sampleNumbers = -1;          // buffer of the input, -1: none
 };

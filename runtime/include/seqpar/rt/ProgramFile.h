@@ -32,6 +32,9 @@ public:
 
   /// Samples of a step over all replicas and micro-batches.
   int64_t globalBatch() const;
+  /// Of memoryBytes, what ranks of a stage that are threads of one process have together: the
+  /// parameters, where each rank updates its own shard.
+  static uint64_t sharedBytes(const program::Stage &stage);
   /// Bytes of all segments of a stage.
   static uint64_t memoryBytes(const program::Stage &stage);
 
