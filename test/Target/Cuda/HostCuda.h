@@ -278,22 +278,42 @@ inline void prepareFibers(Block &state) {
   }
 }
 
+/// Runs the threads of `turns` as far as each gets without waiting; returns whether any could run.
+inline bool runOnce(Block &state, const std::vector<unsigned> &turns) {
+  bool any = false;
+  for (unsigned turn : turns) {
+    Fiber &fiber = state.fibers[turn];
+    if (fiber.done || (fiber.waitOn && *fiber.waitOn == fiber.waitValue))
+      continue;
+    any = true;
+    current = &fiber;
+    threadIdx = fiber.index;
+    switchStack(&schedulerStack, fiber.stack);
+    if (!state.error.empty())
+      throw std::runtime_error(state.error);
+  }
+  return any;
+}
+
+/// A warp runs as far as barriers of the block let it before the next one does, so that it is as
+/// far ahead of others, or behind them, as it may be.
 inline void runBlock(Block &state) {
   prepareFibers(state);
-  std::vector<unsigned> turns = makeOrder(state.fibers.size());
+  std::vector<std::vector<unsigned>> turns; // of each warp
+  std::vector<size_t> placeOfWarp(state.warps.size(), SIZE_MAX);
+  for (unsigned turn : makeOrder(state.fibers.size())) {
+    size_t &place = placeOfWarp[state.fibers[turn].warp];
+    if (place == SIZE_MAX) {
+      place = turns.size();
+      turns.emplace_back();
+    }
+    turns[place].push_back(turn);
+  }
   while (state.live > 0) {
     bool any = false;
-    for (unsigned turn : turns) {
-      Fiber &fiber = state.fibers[turn];
-      if (fiber.done || (fiber.waitOn && *fiber.waitOn == fiber.waitValue))
-        continue;
-      any = true;
-      current = &fiber;
-      threadIdx = fiber.index;
-      switchStack(&schedulerStack, fiber.stack);
-      if (!state.error.empty())
-        throw std::runtime_error(state.error);
-    }
+    for (const std::vector<unsigned> &ofWarp : turns)
+      while (runOnce(state, ofWarp))
+        any = true;
     if (any)
       continue;
     for (const Fiber &fiber : state.fibers)

@@ -1,9 +1,9 @@
 //===- HostPtx.h - the instructions of Ptx.cuh on the host ------*- C++ -*-===//
 //
 // Replaces Ptx.cuh where the attention kernels run on the host. Fragments are exchanged between
-// lanes exactly as the PTX ISA lays them out. Asynchronous copies are as late as they may be: they
-// happen when their thread waits for them, so that a missing wait or barrier reads old memory. Rows
-// of ldmatrix are checked: aligned, in shared memory, and without bank conflicts.
+// lanes exactly as the PTX ISA lays them out. Asynchronous copies are as late as they may be, when
+// their thread waits for them, or as early: so a wait or barrier that is missing shows up in one of
+// the two. Rows of ldmatrix are checked: aligned, in shared memory, and without bank conflicts.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -19,11 +19,20 @@ inline char *sharedMemory() { return reinterpret_cast<char *>(dynamicShared); }
 
 namespace host {
 
+/// When asynchronous copies happen.
+inline bool copiesAreEarly = false;
+
 struct Copy {
   void *to;
   const void *from;
   int bytes;
   bool inside;
+  void run() const {
+    if (inside)
+      std::memcpy(to, from, size_t(bytes));
+    else
+      std::memset(to, 0, size_t(bytes));
+  }
 };
 struct Copies {
   std::deque<std::vector<Copy>> groups;
@@ -58,7 +67,11 @@ inline void copyAsync(void *to, const void *from, int bytes, bool inside) {
   checkShared(to, bytes, "cp.async");
   if (reinterpret_cast<uintptr_t>(from) % size_t(bytes) != 0)
     hostcuda::fail("cp.async: the source is not aligned");
-  ownCopies().open.push_back({to, from, bytes, inside});
+  Copy copy = {to, from, bytes, inside};
+  if (copiesAreEarly)
+    copy.run();
+  else
+    ownCopies().open.push_back(copy);
 }
 
 inline uint16_t half(Word word, int i) { return uint16_t(word >> 16 * i); }
@@ -93,24 +106,28 @@ inline void loadMatrices(Word (&r)[4], const void *row, bool transposed) {
   }
 }
 
+/// Elements of a lane, two of a register next to each other.
 struct Fragments {
-  Word a[4], b[2];
+  float a[8], b[4];
 };
 
 template <typename T> void multiplyAdd(float (&c)[4], const Word (&a)[4], Word b0, Word b1) {
-  auto [all, lanes] =
-      hostcuda::gather(kAllLanes, Fragments{{a[0], a[1], a[2], a[3]}, {b0, b1}}, "mma");
+  Fragments own;
+  for (int i = 0; i < 8; ++i)
+    own.a[i] = value(half(a[i / 2], i % 2), T());
+  for (int i = 0; i < 4; ++i)
+    own.b[i] = value(half(i < 2 ? b0 : b1, i % 2), T());
+  auto [all, lanes] = hostcuda::gather(kAllLanes, own, "mma");
   int g = int(hostcuda::current->lane / 4), t = int(hostcuda::current->lane % 4);
   for (int i = 0; i < 4; ++i) {
     int row = g + i / 2 * 8, column = 2 * t + i % 2;
-    double sum = 0;
+    double sum = c[i];
     for (int k = 0; k < 16; ++k) {
-      const Fragments &left = all[row % 8 * 4 + k % 8 / 2];
-      const Fragments &right = all[column * 4 + k % 8 / 2];
-      sum += double(value(half(left.a[row / 8 + k / 8 * 2], k % 2), T())) *
-             double(value(half(right.b[k / 8], k % 2), T()));
+      int lane = k % 8 / 2;
+      sum += double(all[row % 8 * 4 + lane].a[(row / 8 + k / 8 * 2) * 2 + k % 2]) *
+             double(all[column * 4 + lane].b[k / 8 * 2 + k % 2]);
     }
-    c[i] = float(double(c[i]) + sum);
+    c[i] = float(sum);
   }
 }
 
@@ -131,10 +148,7 @@ template <int pending> void copyAsyncWait() {
   host::Copies &own = host::ownCopies();
   while (own.groups.size() > pending) {
     for (const host::Copy &copy : own.groups.front())
-      if (copy.inside)
-        std::memcpy(copy.to, copy.from, size_t(copy.bytes));
-      else
-        std::memset(copy.to, 0, size_t(copy.bytes));
+      copy.run();
     own.groups.pop_front();
   }
 }

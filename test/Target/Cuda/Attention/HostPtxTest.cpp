@@ -119,8 +119,12 @@ void copies(const float *from, float *seen) {
   seen[3] = to[4];
 }
 
-TEST(HostPtx, copiesAreAsLateAsTheyMayBe) {
+TEST(HostPtx, copiesAreLateOrEarly) {
   alignas(16) float from[8] = {5, 5, 5, 5, 6, 6, 6, 6}, seen[4];
+  host::copiesAreEarly = true;
+  hostcuda::launch(copies, {1}, {1}, 32, from, seen);
+  EXPECT_THAT(seen, testing::ElementsAre(5, 5, 0, 0));
+  host::copiesAreEarly = false;
   hostcuda::launch(copies, {1}, {1}, 32, from, seen);
   EXPECT_TRUE(std::isnan(seen[0]));
   EXPECT_EQ(seen[1], 5);
