@@ -34,8 +34,8 @@ namespace seqpar::rt::test {
 
 namespace {
 
-TEST(ExecutorAllocation, AStepAllocatesNothingAfterTheFirst) {
-  ProgramFile file = ProgramFile::fromBytes(toyProgram(toyShape(4, 11, 2, 2)), "toy");
+void expectNoAllocations(bool sharded) {
+  ProgramFile file = ProgramFile::fromBytes(toyProgram(toyShape(4, 11, 2, 2), 3, sharded), "toy");
   GlobalBatch batch = randomBatch(8, 11, 1);
   std::atomic<long> during = -1;
   auto errors = runProgram(file, toyKernels(),
@@ -55,6 +55,9 @@ TEST(ExecutorAllocation, AStepAllocatesNothingAfterTheFirst) {
   EXPECT_THAT(errors, testing::Each(""));
   EXPECT_EQ(during, 0);
 }
+
+TEST(ExecutorAllocation, AStepAllocatesNothingAfterTheFirst) { expectNoAllocations(false); }
+TEST(ExecutorAllocation, NorDoesASharedUpdate) { expectNoAllocations(true); }
 
 } // namespace
 

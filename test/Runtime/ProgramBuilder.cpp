@@ -86,6 +86,34 @@ int ProgramBuilder::parameter(const std::string &name, std::vector<int64_t> exte
   return static_cast<int>(parameters.size()) - 1;
 }
 
+// The buffer of all ranks' shards lies at `offset`.
+int ProgramBuilder::addShard(Segment segment, uint64_t offset, std::vector<int64_t> extents) {
+  uint64_t size = 4;
+  for (int64_t extent : extents)
+    size *= static_cast<uint64_t>(extent);
+  buffers.push_back(CreateBufferDirect(bytes, segment, offset, size, DataType::F32, &extents, false,
+                                       nullptr, 0, /*sharded=*/true));
+  return static_cast<int>(buffers.size()) - 1;
+}
+
+int ProgramBuilder::shardedParameter(const std::string &name, std::vector<int64_t> extents,
+                                     int64_t rows, Initializer initializer, float deviation) {
+  std::vector<int64_t> own = extents, all = extents;
+  own[0] = rows;
+  all[0] = rows * shape.dp * shape.sp;
+  uint64_t offset = segmentBytes[1], gradientOffset = segmentBytes[2], moments = segmentBytes[3];
+  ParameterBuffers made{buffer(Segment::Parameter, all), buffer(Segment::Gradient, all),
+                        buffer(Segment::OptimizerState, own), buffer(Segment::OptimizerState, own)};
+  made.valueShard = addShard(Segment::Parameter, offset, own);
+  made.gradientShard = addShard(Segment::Gradient, gradientOffset, own);
+  uint64_t size = (segmentBytes[3] - moments) / 2;
+  shards.push_back(CreateShard(bytes, offset, size, moments, moments + size));
+  parameterTables.push_back(CreateParameterDirect(bytes, name.c_str(), &extents, made.value,
+                                                  made.gradient, -1, -1, initializer, deviation));
+  parameters.push_back(made);
+  return static_cast<int>(parameters.size()) - 1;
+}
+
 int ProgramBuilder::metric(MetricKind kind) {
   int made = buffer(Segment::Gradient, {});
   metrics.push_back(CreateMetric(bytes, kind, made));
@@ -151,14 +179,16 @@ void ProgramBuilder::endStage(const std::vector<Op> &forward, const std::vector<
                               const std::vector<Op> &update, const std::vector<Turn> &order) {
   std::vector<Op> microBatch = forward;
   microBatch.insert(microBatch.end(), backward.begin(), backward.end());
-  stages.push_back(CreateStageDirect(
-      bytes, segmentBytes[0], segmentBytes[0], segmentBytes[1], segmentBytes[2], segmentBytes[3],
-      segmentBytes[4], &buffers, &parameterTables, &inputs, &metrics, &microBatch, &update,
-      static_cast<uint32_t>(forward.size()), slots, order.empty() ? nullptr : &order));
+  stages.push_back(
+      CreateStageDirect(bytes, segmentBytes[0], segmentBytes[0], segmentBytes[1], segmentBytes[2],
+                        segmentBytes[3], segmentBytes[4], &buffers, &parameterTables, &inputs,
+                        &metrics, &microBatch, &update, static_cast<uint32_t>(forward.size()),
+                        slots, order.empty() ? nullptr : &order, shards.empty() ? 0 : 5, &shards));
   std::fill(std::begin(segmentBytes), std::end(segmentBytes), 0);
   slots = 1;
   buffers.clear();
   parameterTables.clear();
+  shards.clear();
   parameters.clear();
   inputs.clear();
   inputBuffers.clear();

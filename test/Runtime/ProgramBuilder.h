@@ -45,6 +45,10 @@ public:
   int parameter(const std::string &name, std::vector<int64_t> extents,
                 program::Initializer initializer = program::Initializer::Normal,
                 float deviation = 1.0f);
+  /// As parameter(), with the update shared by the ranks over dp and sp, `rows` rows each: the
+  /// buffers of the value and the gradient hold all of them, those of the moments one rank's.
+  int shardedParameter(const std::string &name, std::vector<int64_t> extents, int64_t rows,
+                       program::Initializer initializer, float deviation);
   /// A scalar in the Gradient segment that is a metric.
   int metric(program::MetricKind kind);
   int kernel(const std::string &symbol, const std::vector<KernelOperandSpec> &operands,
@@ -85,6 +89,7 @@ public:
 
   struct ParameterBuffers {
     int value, gradient, first, second;
+    int valueShard = -1, gradientShard = -1; ///< of the executing rank
   };
   std::vector<ParameterBuffers> parameters;
   flatbuffers::FlatBufferBuilder bytes;
@@ -95,11 +100,13 @@ public:
 private:
   int addBuffer(program::Segment segment, std::vector<int64_t> extents, program::DataType type,
                 bool communication, bool copies);
+  int addShard(program::Segment segment, uint64_t offset, std::vector<int64_t> extents);
 
   uint64_t segmentBytes[5] = {};
   std::vector<flatbuffers::Offset<program::Stage>> stages;
   std::vector<flatbuffers::Offset<program::Buffer>> buffers;
   std::vector<flatbuffers::Offset<program::Parameter>> parameterTables;
+  std::vector<flatbuffers::Offset<program::Shard>> shards;
   std::vector<flatbuffers::Offset<program::Input>> inputs;
   std::vector<std::pair<program::InputKind, int>> inputBuffers;
   std::vector<flatbuffers::Offset<program::Metric>> metrics;

@@ -13,9 +13,15 @@ constexpr int64_t kWidth = kToyWidth;
 
 class ToyWriter {
 public:
-  ToyWriter(const ProgramShape &shape, int64_t rowChunk)
-      : p(shape), s(p.shape), chunk(rowChunk), rows(s.microBatch * s.chunk) {
-    p.parameter("table", {s.vocabulary, kWidth}, Initializer::Normal, 0.5f);
+  ToyWriter(const ProgramShape &shape, int64_t rowChunk, bool sharded)
+      : p(shape), s(p.shape), chunk(rowChunk), rows(s.microBatch * s.chunk), sharded(sharded) {
+    // A shard is a whole number of cache lines of two rows.
+    int64_t members = s.dp * s.sp;
+    shardRows = (s.vocabulary + 2 * members - 1) / (2 * members) * 2;
+    if (sharded)
+      p.shardedParameter("table", {s.vocabulary, kWidth}, shardRows, Initializer::Normal, 0.5f);
+    else
+      p.parameter("table", {s.vocabulary, kWidth}, Initializer::Normal, 0.5f);
     table = p.parameters[0];
     for (int *buffer : {&x, &out, &dout, &dq, &dk, &dv, &keysA, &keysB, &dkA, &dkB, &dvA, &dvB})
       *buffer = p.buffer(Segment::Arena, {rows, kWidth});
@@ -33,6 +39,8 @@ public:
     head(step);
     backwardAttention(step);
     embedBackward(step);
+    if (sharded)
+      step.push_back(scatterGradient());
     std::vector<ProgramBuilder::Op> last;
     update(last);
     return p.finish(step, last);
@@ -155,9 +163,22 @@ private:
         rows));
   }
 
+  uint64_t shardElements() const { return static_cast<uint64_t>(shardRows * kWidth); }
+  ProgramBuilder::Op scatterGradient() {
+    Operand from = use(table.gradient), to = use(table.gradientShard);
+    return p.op(CreateReduceScatter(p.bytes, &from, &to, 1, shardElements(), DataType::F32, 5, 7));
+  }
+  ProgramBuilder::Op gatherParameters() {
+    Operand from = use(table.valueShard), to = use(table.value);
+    return p.op(CreateAllGather(p.bytes, &from, &to, 1, shardElements(), DataType::F32, 5));
+  }
+
   void update(Ops &ops) {
-    int64_t v = s.vocabulary;
-    ops.push_back(p.allReduce(table.gradient, static_cast<uint64_t>(v * kWidth), 5));
+    int64_t v = sharded ? shardRows : s.vocabulary;
+    int value = sharded ? table.valueShard : table.value;
+    int gradient = sharded ? table.gradientShard : table.gradient;
+    ops.push_back(sharded ? p.wait(7)
+                          : p.allReduce(gradient, static_cast<uint64_t>(v * kWidth), 5));
     ops.push_back(p.allReduce(loss, 1, 5));
     int squares = p.kernel("squares", {{Access::Row, kWidth, DataType::F32},
                                        {Access::SumRows, 1, DataType::F32, -1, true}});
@@ -172,20 +193,25 @@ private:
                                   {Access::Scalar},
                                   {Access::Scalar},
                                   {Access::Scalar}});
-    ops.push_back(p.launch(squares, {use(table.gradient), use(norm)}, v));
+    ops.push_back(p.launch(squares, {use(gradient), use(norm)}, v));
+    if (sharded)
+      ops.push_back(p.allReduce(norm, 1, 5));
     ops.push_back(p.launch(root, {use(norm)}, 1));
     ops.push_back(
         p.launch(adam,
-                 {use(table.value), use(table.gradient), use(table.first), use(table.second),
+                 {use(value), use(gradient), use(table.first), use(table.second),
                   use(p.input(InputKind::LearningRate)), use(p.input(InputKind::BiasCorrection1)),
                   use(p.input(InputKind::BiasCorrection2)), use(p.input(InputKind::ClipNorm)),
                   use(p.input(InputKind::WeightDecay)), use(norm)},
                  v));
+    if (sharded)
+      ops.push_back(gatherParameters());
   }
 
   ProgramBuilder p;
   const ProgramShape &s;
-  int64_t chunk, rows;
+  int64_t chunk, rows, shardRows;
+  bool sharded;
   ProgramBuilder::ParameterBuffers table;
   int x, out, dout, dq, dk, dv, keysA, keysB, dkA, dkB, dvA, dvB, lse, sum, delta, loss, norm, mask;
 };
@@ -233,8 +259,8 @@ ProgramShape toyShape(int sp, int64_t length, int dp, int64_t microBatches, int6
   return shape;
 }
 
-std::vector<uint8_t> toyProgram(const ProgramShape &shape, int64_t rowChunk) {
-  return ToyWriter(shape, rowChunk).write();
+std::vector<uint8_t> toyProgram(const ProgramShape &shape, int64_t rowChunk, bool sharded) {
+  return ToyWriter(shape, rowChunk, sharded).write();
 }
 
 TestKernels toyKernels() {

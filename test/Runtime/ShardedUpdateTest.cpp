@@ -1,0 +1,162 @@
+//===- ShardedUpdateTest.cpp - ranks that share the update ------*- C++ -*-===//
+
+#include "ExecutorRun.h"
+#include "RandomBatch.h"
+#include "ToyModel.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace seqpar::rt::test {
+
+namespace {
+
+using namespace program;
+using testing::Each;
+using testing::HasSubstr;
+
+constexpr size_t kElements = 16 * kToyWidth;
+constexpr ParameterPart kAllParts[] = {ParameterPart::Value, ParameterPart::Gradient,
+                                       ParameterPart::FirstMoment, ParameterPart::SecondMoment};
+
+struct Result {
+  double loss = 0, norm = 0;
+  std::vector<float> parts[4]; ///< as kAllParts, on the first rank
+};
+
+StepInputs inputsOf(size_t step) {
+  return {.step = static_cast<int64_t>(step), .learningRate = 0.1f, .clipNorm = 0.05f};
+}
+
+/// Steps over the batches from `start` on (moments and values), or from the initialiser.
+Result runSteps(const ProgramShape &shape, bool sharded, const std::vector<GlobalBatch> &batches,
+                size_t firstStep = 0, const Result *start = nullptr) {
+  ProgramFile file = ProgramFile::fromBytes(toyProgram(shape, 3, sharded), "toy");
+  std::vector<Result> results(static_cast<size_t>(file.grid().size()));
+  auto errors = runProgram(
+      file, toyKernels(), [&](Executor &executor, TestDevice &, Communicator &communicator) {
+        Result &result = results[static_cast<size_t>(communicator.rank())];
+        executor.initializeParameters(5);
+        if (start)
+          for (int part : {0, 2, 3})
+            executor.writeParameter(0, kAllParts[part], start->parts[part]);
+        communicator.barrier();
+        for (size_t i = firstStep; i < batches.size(); ++i)
+          executor.step(inputsOf(i), batches[i]);
+        result.loss = executor.metric(MetricKind::MlmLoss);
+        result.norm = executor.metric(MetricKind::GradientNorm);
+        for (int part = 0; part < 4; ++part) {
+          if (communicator.rank() == 0)
+            result.parts[part].resize(kElements);
+          executor.gatherParameter(0, kAllParts[part], result.parts[part]);
+        }
+        std::vector<float> own(kElements);
+        executor.readParameter(0, ParameterPart::Value, own);
+        communicator.barrier();
+        if (own != results[0].parts[0])
+          fail("rank {} has other parameters than rank 0", communicator.rank());
+      });
+  EXPECT_THAT(errors, Each(""));
+  return results[0];
+}
+
+void expectSame(const Result &found, const Result &expected) {
+  EXPECT_NEAR(found.loss, expected.loss, 2e-5 * expected.loss);
+  EXPECT_NEAR(found.norm, expected.norm, 2e-5 * expected.norm);
+  for (int part = 0; part < 4; ++part) {
+    float largest = 0, difference = 0;
+    ASSERT_EQ(found.parts[part].size(), expected.parts[part].size());
+    for (size_t i = 0; i < kElements; ++i) {
+      largest = std::max(largest, std::abs(expected.parts[part][i]));
+      difference = std::max(difference, std::abs(found.parts[part][i] - expected.parts[part][i]));
+    }
+    EXPECT_GT(largest, 0) << part;
+    EXPECT_LE(difference, 2e-5f * largest) << part;
+  }
+}
+
+TEST(ShardedUpdate, IsTheSameOnEveryGrid) {
+  std::vector<GlobalBatch> batches;
+  for (uint32_t i = 0; i < 3; ++i)
+    batches.push_back(randomBatch(4, 9, 10 * i + 1));
+  Result one = runSteps(toyShape(1, 9, 1, 1, 4), false, batches);
+  expectSame(runSteps(toyShape(1, 9, 1, 1, 4), true, batches), one);
+  expectSame(runSteps(toyShape(3, 9, 1, 1, 4), true, batches), one);
+  expectSame(runSteps(toyShape(8, 9, 1, 2, 2), true, batches), one);
+  expectSame(runSteps(toyShape(1, 9, 4, 1, 1), true, batches), one);
+  expectSame(runSteps(toyShape(2, 9, 2, 2, 1), true, batches), one);
+}
+
+TEST(ShardedUpdate, GoesOnOnAnotherGridWithTheMomentsGathered) {
+  std::vector<GlobalBatch> batches;
+  for (uint32_t i = 0; i < 4; ++i)
+    batches.push_back(randomBatch(4, 9, 10 * i + 1));
+  Result whole = runSteps(toyShape(3, 9, 1, 1, 4), true, batches);
+  std::vector<GlobalBatch> half(batches.begin(), batches.begin() + 2);
+  Result middle = runSteps(toyShape(2, 9, 2, 1, 2), true, half);
+  expectSame(runSteps(toyShape(5, 9, 1, 2, 2), true, batches, 2, &middle), whole);
+  expectSame(runSteps(toyShape(2, 9, 1, 1, 4), false, batches, 2, &middle), whole);
+}
+
+TEST(ShardedUpdate, AnEvaluationChangesNothing) {
+  ProgramFile file = ProgramFile::fromBytes(toyProgram(toyShape(3, 9, 1, 2, 2), 3, true), "toy");
+  GlobalBatch batch = randomBatch(4, 9, 1), other = randomBatch(4, 9, 2);
+  std::vector<float> values[2];
+  for (bool evaluates : {false, true}) {
+    std::vector<float> &last = values[evaluates];
+    last.resize(kElements);
+    auto errors = runProgram(
+        file, toyKernels(), [&](Executor &executor, TestDevice &, Communicator &communicator) {
+          executor.initializeParameters(5);
+          executor.step(inputsOf(0), batch);
+          if (evaluates)
+            executor.evaluate(inputsOf(0), other);
+          executor.step(inputsOf(1), batch);
+          executor.gatherParameter(0, ParameterPart::Value,
+                                   communicator.rank() ? std::span<float>() : std::span(last));
+        });
+    EXPECT_THAT(errors, Each(""));
+  }
+  EXPECT_EQ(values[0], values[1]);
+}
+
+// A shard of the moments on each rank and one copy of the parameters; each rank hands over its
+// whole gradient once and its shard of the parameters once.
+TEST(ShardedUpdate, MemoryAndBytesAreAsTheFormulaSays) {
+  ProgramFile file = ProgramFile::fromBytes(toyProgram(toyShape(4, 8), 3, true), "toy");
+  EXPECT_EQ(file.stage(0).optimizer_state_bytes(), 2 * kElements);
+  GlobalBatch batch = randomBatch(2, 8, 1);
+  auto errors = runProgram(
+      file, toyKernels(), [&](Executor &executor, TestDevice &, Communicator &communicator) {
+        executor.initializeParameters(5);
+        uint64_t before = communicator.bytesSent(Traffic::AllGather);
+        executor.step(inputsOf(0), batch);
+        uint64_t scattered = communicator.bytesSent(Traffic::ReduceScatter);
+        uint64_t gathered = communicator.bytesSent(Traffic::AllGather) - before;
+        if (scattered != 4 * kElements || gathered != kElements)
+          fail("{} bytes scattered, {} gathered", scattered, gathered);
+        std::vector<float> values(kElements, static_cast<float>(communicator.rank()));
+        executor.writeParameter(0, ParameterPart::Value, values);
+        communicator.barrier();
+        executor.readParameter(0, ParameterPart::Value, values);
+        if (values != std::vector<float>(kElements, 0.0f))
+          fail("the first rank's values are not everyone's");
+      });
+  EXPECT_THAT(errors, Each(""));
+}
+
+TEST(ShardedUpdate, WhatLiesOnSeveralRanksIsNotRead) {
+  ProgramFile file = ProgramFile::fromBytes(toyProgram(toyShape(2, 8), 3, true), "toy");
+  auto errors =
+      runProgram(file, toyKernels(), [&](Executor &executor, TestDevice &, Communicator &) {
+        std::vector<float> values(kElements);
+        executor.readParameter(0, ParameterPart::FirstMoment, values);
+      });
+  EXPECT_THAT(errors, Each(HasSubstr("lies on several ranks")));
+}
+
+} // namespace
+
+} // namespace seqpar::rt::test
