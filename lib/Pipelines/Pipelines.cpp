@@ -95,10 +95,13 @@ LogicalResult seqpar::runPhases(ModuleOp module, const CompileOptions &options, 
   for (auto [number, phase] : llvm::enumerate(kPhases)) {
     if (phase.name == "emit")
       break;
-    PassManager manager(module.getContext());
+    auto manager = PassManager::on<ModuleOp>(module.getContext());
     buildPhase(manager, phase.name, options);
-    if (failed(manager.run(module)))
+    if (std::optional<PhaseFailure> failed = runPhase(manager, module, options.reproducer)) {
+      if (options.onFailure)
+        options.onFailure(phase.name, *failed);
       return failure();
+    }
     if (!options.dumpDirectory.empty() && failed(dumpPhase(module, options.dumpDirectory, number + 1, phase.name)))
       return failure();
     if (phase.name == last)

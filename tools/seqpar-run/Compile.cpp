@@ -11,6 +11,7 @@
 #include "llvm/Support/raw_ostream.h"
 
 #include <cctype>
+#include <cstdlib>
 #include <fstream>
 
 using namespace mlir;
@@ -60,6 +61,23 @@ public:
     return *module;
   }
 
+  /// `options` with what this wants to know of a phase that fails.
+  CompileOptions observe(CompileOptions options) {
+    options.onFailure = [this](StringRef phase, const PhaseFailure &failure) {
+      if (firstError.empty())
+        firstError = fmt::format("{}: phase {} {} in or after pass {}", path, phase.str(),
+                                 failure.kind == PhaseFailure::Crashed ? "crashed" : "failed", failure.pass);
+      if (!failure.reproducer.empty())
+        firstError += fmt::format("; rerun it with seqpar-opt --run-reproducer {}", failure.reproducer);
+      if (failure.kind != PhaseFailure::Crashed)
+        return;
+      // Nothing of the module may be touched any more.
+      fmt::print(stderr, "seqpar-run: error: {}\n", firstError);
+      std::_Exit(1);
+    };
+    return options;
+  }
+
   [[noreturn]] void raise(const std::string &otherwise) {
     if (firstError.empty())
       rt::fail("{}: {}", path, otherwise);
@@ -86,7 +104,7 @@ bool isProgramFile(const std::string &path) {
 
 std::vector<uint8_t> compileModel(const std::string &path, const CompileOptions &options) {
   Compiler compiler(path);
-  FailureOr<std::vector<uint8_t>> bytes = compile(compiler.parse(), options);
+  FailureOr<std::vector<uint8_t>> bytes = compile(compiler.parse(), compiler.observe(options));
   if (failed(bytes))
     compiler.raise("does not compile");
   return *bytes;
@@ -95,7 +113,7 @@ std::vector<uint8_t> compileModel(const std::string &path, const CompileOptions 
 std::string compileToText(const std::string &path, const CompileOptions &options, const std::string &last) {
   Compiler compiler(path);
   ModuleOp module = compiler.parse();
-  if (failed(runPhases(module, options, last)))
+  if (failed(runPhases(module, compiler.observe(options), last)))
     compiler.raise("does not compile");
   std::string text;
   llvm::raw_string_ostream stream(text);

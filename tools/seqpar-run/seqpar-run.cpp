@@ -55,6 +55,10 @@ void addCompileOptions(CLI::App &app, Options &options) {
   app.add_option("--compile-to", options.compileTo, "print the model after this phase and stop")->group("Compile");
   app.add_option("--dump-phases-to", options.compile.dumpDirectory, "write the model after each phase to this directory")
       ->group("Compile");
+  app.add_option("--reproducer", options.compile.reproducer,
+                 "write a phase that fails to this file, for seqpar-opt --run-reproducer (default: only one that is not "
+                 "the model's or the options' fault, to seqpar-reproducer.mlir)")
+      ->group("Compile");
   app.add_flag("--list-phases", options.listPhases, "print the phases and what holds after each, and stop")
       ->group("Compile");
 }

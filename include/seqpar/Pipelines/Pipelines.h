@@ -8,10 +8,10 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
-#include "mlir/IR/BuiltinOps.h"
-#include "mlir/Pass/PassManager.h"
+#include "seqpar/Pipelines/Reproducer.h"
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -28,6 +28,8 @@ struct CompileOptions {
   std::string attention = "ring"; ///< or "all-gather"
   std::vector<std::string> cpuTargets = {"x86-64-v4", "x86-64-v3"};
   std::string dumpDirectory; ///< empty: no dumps
+  std::string reproducer;    ///< file for a phase that fails; empty: see runPhase
+  std::function<void(llvm::StringRef phase, const PhaseFailure &failure)> onFailure;
 };
 
 /// A phase: its name and what holds when it is done.
