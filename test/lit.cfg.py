@@ -15,6 +15,14 @@ config.environment["FILECHECK_OPTS"] = "--enable-var-scope --dump-input-filter=e
 config.substitutions.append(("%models", os.path.join(config.seqpar_source_dir, "models")))
 config.substitutions.append(("%test", config.test_source_root))
 config.substitutions.append(("%source", config.seqpar_source_dir))
+config.substitutions.append(("%buildtest", os.path.join(config.seqpar_binary_dir, "test")))
+
+# More processes than cores, and as root in a container: Open MPI wants to be told.
+if config.have_mpi:
+    config.available_features.add("mpi")
+config.substitutions.append(("%mpirun", "mpirun --oversubscribe"))
+config.environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
+config.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
 
 # The scripts that compare numbers need a Python with NumPy, which need not be the first one in the PATH.
 for python in ("python3", "/usr/bin/python3"):

@@ -1,111 +1,54 @@
-//===- ThreadCommunicator.cpp - ranks that are threads ----------*- C++ -*-===//
-//
-// Point to point: whichever side comes later copies, so a message whose receiver has posted early
-// moves while the receiver computes. Collectives: every member publishes its buffers, all meet,
-// each works on its share of the elements straight in the others' memory, all meet again. What is
-// only begun is worked on by whoever comes by when all have begun.
-//
-//===----------------------------------------------------------------------===//
+#include "ThreadCommunicator.h"
 
+#include "Link.h"
 #include "Reduce.h"
-#include "ThreadState.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <fmt/ranges.h>
-#include <span>
 
 namespace seqpar::rt {
 
-namespace {
+// What the waiting side waits for.
+std::string ThreadCommunicator::describe(const Message &message) {
+  if (message.channel)
+    return fmt::format("rank {} to come to the same collective",
+                       message.isSend ? message.destination : message.source);
+  if (message.isSend)
+    return fmt::format("rank {} to receive {} bytes with tag {}", message.destination,
+                       message.bytes, message.tag);
+  return fmt::format("rank {} to send {} bytes with tag {}", message.source, message.bytes,
+                     message.tag);
+}
 
-using Lock = std::unique_lock<std::mutex>;
-using Clock = std::chrono::steady_clock;
+ThreadCommunicator::~ThreadCommunicator() {
+  Lock lock(state.mutex);
+  cancelAll(lock);
+}
 
-class ThreadCommunicator final : public Communicator {
-public:
-  ThreadCommunicator(ThreadGroup::State &state, int rank)
-      : Communicator(state.grid, rank), state(state), own(state.ranks[static_cast<size_t>(rank)]),
-        sources(static_cast<size_t>(size())) {}
-  ~ThreadCommunicator() override {
-    Lock lock(state.mutex);
-    cancelAll(lock);
-  }
+Communicator::Request ThreadCommunicator::send(const void *data, size_t bytes, int destination,
+                                               int tag, Traffic traffic) {
+  if (destination != rank())
+    count(traffic, bytes);
+  return post({.state = Message::Posted,
+               .isSend = true,
+               .source = rank(),
+               .destination = destination,
+               .tag = tag,
+               .data = const_cast<void *>(data),
+               .bytes = bytes});
+}
 
-  Request send(const void *data, size_t bytes, int destination, int tag, Traffic traffic) override {
-    if (destination != rank())
-      count(traffic, bytes);
-    return post({Message::Posted, true, rank(), destination, tag, const_cast<void *>(data), bytes});
-  }
-  Request receive(void *data, size_t bytes, int source, int tag) override {
-    return post({Message::Posted, false, source, rank(), tag, data, bytes});
-  }
-  void wait(Request request) override;
+Communicator::Request ThreadCommunicator::receive(void *data, size_t bytes, int source, int tag) {
+  return post({.state = Message::Posted,
+               .source = source,
+               .destination = rank(),
+               .tag = tag,
+               .data = data,
+               .bytes = bytes});
+}
 
-  void allReduce(void *buffer, size_t elements, ElementType type, int axes) override;
-  void allGather(const void *send, void *receive, size_t outer, size_t inner, ElementType type,
-                 int axes) override;
-  void reduceScatter(const void *send, void *receive, size_t outer, size_t inner, ElementType type,
-                     int axes) override;
-  Request startAllReduce(void *buffer, size_t elements, ElementType type, int axes) override {
-    if (grid().groupSize(axes) > 1)
-      count(Traffic::AllReduce, elements * elementBytes(type));
-    return start({Collective::AllReduce, buffer, buffer, 1, elements, type}, axes);
-  }
-  Request startReduceScatter(const void *send, void *receive, size_t outer, size_t inner,
-                             ElementType type, int axes) override {
-    size_t members = static_cast<size_t>(grid().groupSize(axes));
-    if (members > 1)
-      count(Traffic::ReduceScatter, outer * members * inner * elementBytes(type));
-    return start({Collective::ReduceScatter, send, receive, outer, inner, type}, axes);
-  }
-  bool sharesMemory(int) const override { return true; }
-  void barrier() override { allMeet(kAllAxes); }
-  void localBarrier() override { allMeet(kAllAxes); }
-  void abort(const std::string &message) override;
-
-private:
-  Request post(const Message &message);
-  void copy(Lock &lock, Message &mine, Message &other);
-  Message *takeMatch(const Message &message);
-  void cancelAll(Lock &lock);
-  Clock::time_point deadline() const;
-  bool sleep(Lock &lock, std::condition_variable &wake, Clock::time_point until);
-  [[noreturn]] void giveUp(Lock &lock, const std::string &whatFor);
-
-  Meeting &begin(const Part &part, int axes);
-  void end(Meeting &meeting, int axes);
-  void checkAgreement(const Meeting &meeting, int axes) const;
-  [[noreturn]] void failToAgree(int axes, size_t other) const;
-  void meet(Lock &lock, Meeting &meeting, int axes, bool mayAbort);
-  void allMeet(int axes);
-  std::string missingFrom(const Meeting &meeting, int axes) const;
-  std::string namesOf(const std::vector<int> &ranks) const;
-
-  /// One that this rank has begun and not yet left.
-  struct Pending {
-    Started *collective = nullptr; ///< null: free
-    int axes = 0;
-    bool worked = false;
-  };
-  static constexpr Request kFirstStarted = Request(1) << 31; ///< messages are numbered below
-  Request start(const Part &part, int axes);
-  Started &findStarted(Meeting &meeting, uint64_t number);
-  void workOnStarted(Lock &lock);
-  void waitForStarted(Lock &lock, Pending &pending);
-  void leave(Pending &pending);
-  void reduceShare(const Part &part, std::span<const void *const> sends,
-                   std::span<void *const> receives, size_t index);
-
-  ThreadGroup::State &state;
-  RankState &own;
-  std::vector<const void *> sources; // of reduceShare
-  std::vector<Pending> started;
-  std::array<uint64_t, kAllAxes + 1> startedBefore{}; // by axes
-};
-
-Clock::time_point ThreadCommunicator::deadline() const {
+ThreadCommunicator::Clock::time_point ThreadCommunicator::deadline() const {
   if (timeout() <= 0)
     return Clock::time_point::max();
   return Clock::now() +
@@ -133,10 +76,8 @@ void ThreadCommunicator::giveUp(Lock &lock, const std::string &whatFor) {
 // The first posted message on the other side of `message`, removed from the mailbox.
 Message *ThreadCommunicator::takeMatch(const Message &message) {
   auto &mailbox = state.ranks[static_cast<size_t>(message.destination)].mailbox;
-  auto found = std::find_if(mailbox.begin(), mailbox.end(), [&](const Message *other) {
-    return other->isSend != message.isSend && other->source == message.source &&
-           other->tag == message.tag;
-  });
+  auto found = std::find_if(mailbox.begin(), mailbox.end(),
+                            [&](const Message *other) { return other->matches(message); });
   if (found == mailbox.end())
     return nullptr;
   Message *match = *found;
@@ -161,7 +102,10 @@ Communicator::Request ThreadCommunicator::post(const Message &message) {
   own.freeMessages.pop_back();
   Message &mine = own.messages[request];
   mine = message;
-  if (Message *other = takeMatch(mine))
+  if (!state.isLocal(mine.isSend ? mine.destination : mine.source)) {
+    mine.state = Message::Remote;
+    state.link->post(state, mine);
+  } else if (Message *other = takeMatch(mine))
     copy(lock, mine, *other);
   else
     state.ranks[static_cast<size_t>(mine.destination)].mailbox.push_back(&mine);
@@ -171,9 +115,7 @@ Communicator::Request ThreadCommunicator::post(const Message &message) {
 void ThreadCommunicator::copy(Lock &lock, Message &mine, Message &other) {
   const Message &from = mine.isSend ? mine : other, &to = mine.isSend ? other : mine;
   mine.state = other.state = Message::Copying;
-  if (from.bytes != to.bytes) {
-    std::string why = fmt::format("rank {} sends {} bytes to rank {} with tag {}, which expects {}",
-                                  from.source, from.bytes, from.destination, from.tag, to.bytes);
+  if (std::string why = disagreement(from, to); !why.empty()) {
     state.abortLocked(why);
     mine.state = other.state = Message::Done;
     throw Error(why);
@@ -187,6 +129,8 @@ void ThreadCommunicator::copy(Lock &lock, Message &mine, Message &other) {
 }
 
 void ThreadCommunicator::wait(Request request) {
+  if (request >= kFirstSpanning)
+    return waitForSpanning(request - kFirstSpanning);
   Lock lock(state.mutex);
   if (request >= kFirstStarted && request - kFirstStarted < started.size() &&
       started[request - kFirstStarted].collective)
@@ -195,23 +139,30 @@ void ThreadCommunicator::wait(Request request) {
     fail("rank {} waits for an exchange that was not started", rank());
   Message &message = own.messages[request];
   Clock::time_point until = deadline();
-  while (message.state != Message::Done && !state.aborted)
-    if (!sleep(lock, own.wake, until))
-      giveUp(lock, message.isSend ? fmt::format("rank {} to receive {} bytes with tag {}",
-                                                message.destination, message.bytes, message.tag)
-                                  : fmt::format("rank {} to send {} bytes with tag {}",
-                                                message.source, message.bytes, message.tag));
+  while (message.state != Message::Done && !state.aborted) {
+    if (canAdvance())
+      advance(lock);
+    else if (!sleep(lock, own.wake, until))
+      giveUp(lock, describe(message));
+  }
   if (state.aborted) {
     cancelAll(lock);
     state.check();
   }
-  message.state = Message::Free;
+  release(request);
+}
+
+void ThreadCommunicator::release(Request request) {
+  own.messages[request].state = Message::Free;
   own.freeMessages.push_back(request);
 }
 
 // Takes back what is posted and waits for what another rank is copying, so that no one touches this
 // rank's buffers afterwards.
 void ThreadCommunicator::cancelAll(Lock &lock) {
+  for (Message &message : own.messages)
+    if (message.state == Message::Remote)
+      state.link->cancel(message);
   for (uint32_t request = 0; request < own.messages.size(); ++request) {
     Message &message = own.messages[request];
     if (message.state == Message::Free)
@@ -220,7 +171,7 @@ void ThreadCommunicator::cancelAll(Lock &lock) {
       auto &mailbox = state.ranks[static_cast<size_t>(message.destination)].mailbox;
       mailbox.erase(std::find(mailbox.begin(), mailbox.end(), &message));
     }
-    while (message.state == Message::Copying)
+    while (message.state == Message::Copying || message.state == Message::Remote)
       own.wake.wait(lock);
     message.state = Message::Free;
     own.freeMessages.push_back(request);
@@ -232,6 +183,8 @@ void ThreadCommunicator::cancelAll(Lock &lock) {
         state.meeting(rank(), pending.axes).wake.wait(lock);
       pending.collective = nullptr;
     }
+  for (Spanning &each : spanning)
+    each.inUse = false;
 }
 
 void ThreadCommunicator::abort(const std::string &message) {
@@ -247,13 +200,13 @@ void ThreadCommunicator::meet(Lock &lock, Meeting &meeting, int axes, bool mayAb
     cancelAll(lock);
     state.check();
   }
-  meeting.here[static_cast<size_t>(grid().groupIndex(rank(), axes))] = true;
+  meeting.here[indexIn(axes)] = true;
   if (++meeting.arrived == meeting.parts.size()) {
     std::fill(meeting.here.begin(), meeting.here.end(), false);
     meeting.arrived = 0;
     ++meeting.round;
     for (size_t i = 0; i < meeting.parts.size(); ++i) {
-      if (!meeting.parts[i].agrees(meeting.parts[0]))
+      if (meeting.parts[i].kind != meeting.parts[0].kind)
         meeting.disagreeing = i; // for good: all members end with an error
       meeting.sends[i] = meeting.parts[i].send;
       meeting.receives[i] = meeting.parts[i].receive;
@@ -272,17 +225,27 @@ void ThreadCommunicator::meet(Lock &lock, Meeting &meeting, int axes, bool mayAb
     if (!sleep(lock, meeting.wake, until)) {
       std::string missing = missingFrom(meeting, axes);
       --meeting.arrived;
-      meeting.here[static_cast<size_t>(grid().groupIndex(rank(), axes))] = false;
+      meeting.here[indexIn(axes)] = false;
       giveUp(lock, missing);
     }
   }
+}
+
+size_t ThreadCommunicator::indexIn(int axes) const {
+  return static_cast<size_t>(axes == kLocalRanks ? rank() - state.firstRank
+                                                 : grid().groupIndex(rank(), axes));
+}
+
+int ThreadCommunicator::memberOf(int axes, size_t index) const {
+  int i = static_cast<int>(index);
+  return axes == kLocalRanks ? state.firstRank + i : grid().groupMember(rank(), axes, i);
 }
 
 std::string ThreadCommunicator::missingFrom(const Meeting &meeting, int axes) const {
   std::vector<int> missing;
   for (size_t i = 0; i < meeting.here.size(); ++i)
     if (!meeting.here[i])
-      missing.push_back(grid().groupMember(rank(), axes, static_cast<int>(i)));
+      missing.push_back(memberOf(axes, i));
   return namesOf(missing);
 }
 
@@ -294,7 +257,7 @@ std::string ThreadCommunicator::namesOf(const std::vector<int> &ranks) const {
 Meeting &ThreadCommunicator::begin(const Part &part, int axes) {
   Meeting &meeting = state.meeting(rank(), axes);
   Lock lock(state.mutex);
-  meeting.parts[static_cast<size_t>(grid().groupIndex(rank(), axes))] = part;
+  meeting.parts[indexIn(axes)] = part;
   meet(lock, meeting, axes, true);
   checkAgreement(meeting, axes);
   return meeting;
@@ -306,9 +269,8 @@ void ThreadCommunicator::checkAgreement(const Meeting &meeting, int axes) const 
 }
 
 void ThreadCommunicator::failToAgree(int axes, size_t other) const {
-  fail("ranks {} and {} meet in different collectives or with different sizes",
-       grid().groupMember(rank(), axes, 0),
-       grid().groupMember(rank(), axes, static_cast<int>(other)));
+  fail("ranks {} and {} meet in different collectives or with different sizes", memberOf(axes, 0),
+       memberOf(axes, other));
 }
 
 void ThreadCommunicator::end(Meeting &meeting, int axes) {
@@ -317,7 +279,10 @@ void ThreadCommunicator::end(Meeting &meeting, int axes) {
 }
 
 void ThreadCommunicator::allReduce(void *buffer, size_t elements, ElementType type, int axes) {
-  Meeting &meeting = begin({Collective::AllReduce, buffer, buffer, 1, elements, type}, axes);
+  CollectiveKind kind{Collective::AllReduce, 1, elements, type};
+  if (spans(axes))
+    return spanAllReduce(groupOf(kind, axes), buffer);
+  Meeting &meeting = begin({kind, buffer, buffer}, axes);
   size_t members = meeting.parts.size();
   size_t index = static_cast<size_t>(grid().groupIndex(rank(), axes));
   if (members > 1) {
@@ -332,26 +297,29 @@ void ThreadCommunicator::allReduce(void *buffer, size_t elements, ElementType ty
 void ThreadCommunicator::reduceShare(const Part &part, std::span<const void *const> sends,
                                      std::span<void *const> receives, size_t index) {
   size_t members = sends.size();
-  if (part.operation == Collective::AllReduce) {
+  if (part.kind.operation == Collective::AllReduce) {
     // Shares are whole cache lines.
-    size_t share = ((part.inner + members - 1) / members + 15) / 16 * 16;
-    size_t first = std::min(part.inner, share * index);
-    sumInOrder(sends, receives, first, std::min(part.inner, first + share), part.type);
+    size_t share = ((part.kind.inner + members - 1) / members + 15) / 16 * 16;
+    size_t first = std::min(part.kind.inner, share * index);
+    sumInOrder(sends, receives, first, std::min(part.kind.inner, first + share), part.kind.type);
     return;
   }
-  size_t bytes = part.inner * elementBytes(part.type);
+  size_t bytes = part.kind.inner * elementBytes(part.kind.type);
   std::span<const void *> from(sources.data(), members);
-  for (size_t o = 0; o < part.outer; ++o) {
+  for (size_t o = 0; o < part.kind.outer; ++o) {
     for (size_t member = 0; member < members; ++member)
       from[member] = static_cast<const uint8_t *>(sends[member]) + (o * members + index) * bytes;
     void *to = static_cast<uint8_t *>(part.receive) + o * bytes;
-    sumInOrder(from, {&to, 1}, 0, part.inner, part.type);
+    sumInOrder(from, {&to, 1}, 0, part.kind.inner, part.kind.type);
   }
 }
 
 void ThreadCommunicator::allGather(const void *send, void *receive, size_t outer, size_t inner,
                                    ElementType type, int axes) {
-  Meeting &meeting = begin({Collective::AllGather, send, receive, outer, inner, type}, axes);
+  CollectiveKind kind{Collective::AllGather, outer, inner, type};
+  if (spans(axes))
+    return spanAllGather(groupOf(kind, axes), send, receive);
+  Meeting &meeting = begin({kind, send, receive}, axes);
   size_t members = meeting.parts.size(), bytes = inner * elementBytes(type);
   if (members > 1)
     count(Traffic::AllGather, outer * bytes);
@@ -367,7 +335,10 @@ void ThreadCommunicator::allGather(const void *send, void *receive, size_t outer
 
 void ThreadCommunicator::reduceScatter(const void *send, void *receive, size_t outer, size_t inner,
                                        ElementType type, int axes) {
-  Meeting &meeting = begin({Collective::ReduceScatter, send, receive, outer, inner, type}, axes);
+  CollectiveKind kind{Collective::ReduceScatter, outer, inner, type};
+  if (spans(axes))
+    return spanReduceScatter(groupOf(kind, axes), send, receive);
+  Meeting &meeting = begin({kind, send, receive}, axes);
   size_t members = meeting.parts.size(), bytes = inner * elementBytes(type);
   size_t index = static_cast<size_t>(grid().groupIndex(rank(), axes));
   if (members > 1)
@@ -379,116 +350,16 @@ void ThreadCommunicator::reduceScatter(const void *send, void *receive, size_t o
 void ThreadCommunicator::allMeet(int axes) {
   Meeting &meeting = state.meeting(rank(), axes);
   Lock lock(state.mutex);
-  meeting.parts[static_cast<size_t>(grid().groupIndex(rank(), axes))] = {Collective::Barrier};
+  meeting.parts[indexIn(axes)] = {{Collective::Barrier}};
   meet(lock, meeting, axes, true);
   checkAgreement(meeting, axes);
 }
 
-//===----------------------------------------------------------------------===//
-// Reductions that are begun and waited for
-//===----------------------------------------------------------------------===//
-
-Started &ThreadCommunicator::findStarted(Meeting &meeting, uint64_t number) {
-  Started *free = nullptr;
-  for (Started &each : meeting.started) {
-    if (each.inUse && each.number == number)
-      return each;
-    if (!each.inUse)
-      free = &each;
-  }
-  if (!free)
-    free = &meeting.started.emplace_back();
-  size_t members = meeting.parts.size();
-  free->number = number;
-  free->inUse = true;
-  free->cancelled = false;
-  free->begun = free->working = free->finished = free->left = free->disagreeing = 0;
-  free->parts.assign(members, Part());
-  free->sends.resize(members);
-  free->receives.resize(members);
-  return *free;
+void ThreadCommunicator::barrier() {
+  if (spans(kAllAxes))
+    return spanBarrier(groupOf({Collective::Barrier}, kAllAxes));
+  allMeet(kAllAxes);
 }
-
-Communicator::Request ThreadCommunicator::start(const Part &part, int axes) {
-  Meeting &meeting = state.meeting(rank(), axes);
-  size_t index = static_cast<size_t>(grid().groupIndex(rank(), axes));
-  Lock lock(state.mutex);
-  if (state.aborted)
-    cancelAll(lock);
-  state.check();
-  Started &collective = findStarted(meeting, startedBefore[static_cast<size_t>(axes)]++);
-  collective.parts[index] = part;
-  collective.sends[index] = part.send;
-  collective.receives[index] = part.receive;
-  if (++collective.begun == collective.parts.size()) {
-    for (size_t i = 0; i < collective.parts.size(); ++i)
-      if (!collective.parts[i].agrees(collective.parts[0]))
-        collective.disagreeing = i;
-    meeting.wake.notify_all();
-  }
-  auto free = std::find_if(started.begin(), started.end(),
-                           [](const Pending &pending) { return !pending.collective; });
-  if (free == started.end())
-    free = started.insert(free, Pending());
-  *free = {&collective, axes, false};
-  Request request = kFirstStarted + static_cast<Request>(free - started.begin());
-  workOnStarted(lock);
-  return request;
-}
-
-// Does this rank's share of whatever all members have begun.
-void ThreadCommunicator::workOnStarted(Lock &lock) {
-  for (Pending &pending : started) {
-    Started *collective = pending.collective;
-    if (!collective || pending.worked || collective->cancelled || collective->disagreeing ||
-        collective->begun < collective->parts.size())
-      continue;
-    pending.worked = true;
-    size_t index = static_cast<size_t>(grid().groupIndex(rank(), pending.axes));
-    ++collective->working;
-    lock.unlock();
-    reduceShare(collective->parts[index], collective->sends, collective->receives, index);
-    lock.lock();
-    --collective->working;
-    if (++collective->finished == collective->parts.size() || collective->cancelled)
-      state.meeting(rank(), pending.axes).wake.notify_all();
-  }
-}
-
-void ThreadCommunicator::waitForStarted(Lock &lock, Pending &pending) {
-  Started &collective = *pending.collective;
-  Meeting &meeting = state.meeting(rank(), pending.axes);
-  size_t members = collective.parts.size();
-  Clock::time_point until = deadline();
-  for (workOnStarted(lock); collective.finished < members; workOnStarted(lock)) {
-    if (state.aborted) {
-      cancelAll(lock);
-      state.check();
-    }
-    if (size_t other = collective.disagreeing) {
-      int axes = pending.axes;
-      cancelAll(lock);
-      failToAgree(axes, other);
-    }
-    if (!sleep(lock, meeting.wake, until)) {
-      std::vector<int> missing;
-      for (size_t i = 0; i < members; ++i)
-        if (collective.parts[i].operation == Collective::None)
-          missing.push_back(grid().groupMember(rank(), pending.axes, static_cast<int>(i)));
-      giveUp(lock, namesOf(missing));
-    }
-  }
-  leave(pending);
-}
-
-void ThreadCommunicator::leave(Pending &pending) {
-  Started &collective = *pending.collective;
-  if (++collective.left == collective.parts.size())
-    collective.inUse = false;
-  pending.collective = nullptr;
-}
-
-} // namespace
 
 std::unique_ptr<Communicator> createThreadCommunicator(ThreadGroup::State &state, int rank) {
   return std::make_unique<ThreadCommunicator>(state, rank);

@@ -9,6 +9,7 @@
 #include "seqpar/rt/Communicator.h"
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -16,18 +17,39 @@
 
 namespace seqpar::rt {
 
+enum class Collective { None, AllReduce, AllGather, ReduceScatter, Barrier };
+
+/// What the members of a group must agree on.
+struct CollectiveKind {
+  Collective operation = Collective::None;
+  uint64_t outer = 0, inner = 0;
+  ElementType type = ElementType::F32;
+
+  bool operator==(const CollectiveKind &) const = default;
+};
+
 /// A send or receive. It is posted, then either the matching other side finds it and copies, or it
-/// finds the other side.
+/// finds the other side. Between processes the link carries it.
 struct Message {
-  enum State { Free, Posted, Copying, Done };
+  enum State { Free, Posted, Copying, Remote, Done };
   State state = Free;
   bool isSend = false;
   int source = 0, destination = 0, tag = 0;
   void *data = nullptr; ///< read only when isSend
   size_t bytes = 0;
+  int channel = 0;       ///< the axes of the collective that it is a part of; 0: none
+  CollectiveKind kind{}; ///< of that collective
 
   int owner() const { return isSend ? source : destination; }
+  /// Whether `other` is the other side's.
+  bool matches(const Message &other) const {
+    return isSend != other.isSend && source == other.source && destination == other.destination &&
+           tag == other.tag && channel == other.channel;
+  }
 };
+
+/// What is wrong with two sides of a message that match; empty when nothing is.
+std::string disagreement(const Message &from, const Message &to);
 
 /// What one rank has asked for. Messages keep their addresses. There is room for more than a ring
 /// ever has pending; past that their number grows.
@@ -44,23 +66,15 @@ struct RankState {
   std::deque<Message> messages;
   std::vector<uint32_t> freeMessages;
   std::condition_variable wake;
+  std::atomic<const char *> activity{""};
   std::vector<Message *> mailbox; ///< posted messages whose destination is this rank, in order
 };
 
-enum class Collective { None, AllReduce, AllGather, ReduceScatter, Barrier };
-
-/// One member's part in a collective.
+/// One member's part in a collective whose members share memory.
 struct Part {
-  Collective operation = Collective::None;
+  CollectiveKind kind;
   const void *send = nullptr;
   void *receive = nullptr;
-  size_t outer = 0, inner = 0;
-  ElementType type = ElementType::F32;
-
-  bool agrees(const Part &other) const {
-    return operation == other.operation && outer == other.outer && inner == other.inner &&
-           type == other.type;
-  }
 };
 
 /// A collective that members have begun and not all have left. A member works on its share when all
@@ -89,23 +103,48 @@ struct Meeting {
   std::deque<Started> started; ///< as many as are pending at a time; they keep their addresses
 };
 
-struct ThreadGroup::State {
-  explicit State(Grid grid);
+class Link;
 
-  /// Meeting of the group of `rank` over `axes`.
+/// Not a set of axes: all ranks of this process.
+inline constexpr int kLocalRanks = -1;
+
+struct ThreadGroup::State {
+  State(Grid grid, Processes *processes);
+  ~State();
+  State(const State &) = delete;
+  State &operator=(const State &) = delete;
+
+  bool isLocal(int rank) const { return rank >= firstRank && rank < firstRank + localRanks; }
+  /// Whether all members of the group of `rank` are in this process.
+  bool isLocal(int rank, int axes) const;
+  int processOf(int rank) const;
+
+  /// Meeting of the group of `rank` over `axes`, all of which is in this process.
   Meeting &meeting(int rank, int axes);
   /// Throws Aborted when some rank has aborted. The mutex is held.
   void check() const;
   void abort(const std::string &message);
   /// The same with the mutex held.
   void abortLocked(const std::string &message);
+  /// The message of an abort in another process.
+  void abortedElsewhere(const std::string &message);
+  /// Marks a message that the link has carried.
+  void finished(Message &message);
 
   const Grid grid;
+  Processes *const processes; ///< null: this is the only one
+  Link *link = nullptr;
+  uint32_t number = 0; ///< of the group, the same in all processes
+  int firstRank = 0, localRanks = 0;
   mutable std::mutex mutex;
   bool aborted = false;
   std::string message;
-  std::deque<RankState> ranks;
+  std::deque<RankState> ranks; ///< by rank; used are those of this process
   std::array<std::deque<Meeting>, kAllAxes + 1> meetings; ///< [axes][first rank of the group]
+  Meeting localMeeting;
+
+private:
+  void setAborted(const std::string &why);
 };
 
 std::unique_ptr<Communicator> createThreadCommunicator(ThreadGroup::State &state, int rank);

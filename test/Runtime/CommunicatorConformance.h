@@ -26,6 +26,8 @@ struct CommunicatorCase {
   std::function<std::vector<std::string>(Grid, const RankBody &)> run;
 };
 
+inline void PrintTo(const CommunicatorCase &value, std::ostream *stream) { *stream << value.name; }
+
 /// Given by the test program of a transport.
 std::vector<CommunicatorCase> communicatorCases();
 

@@ -2,6 +2,14 @@
 seqpar_add_unit_test(rt_communicator_thread_test
   SOURCES CommunicatorThreadTest.cpp CommunicatorConformance.cpp
   LIBS seqpar_rt_comm)
+if(SEQPAR_HAVE_MPI)
+  # Started by mpirun, from communicator-processes.test.
+  seqpar_add_unit_test(communicator-processes
+    SOURCES CommunicatorProcessesTest.cpp CommunicatorConformance.cpp
+    LIBS seqpar_rt_comm)
+  set_target_properties(communicator-processes PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test/bin)
+endif()
 
 set(RUNTIME_TOY ProgramBuilder.cpp TestDevice.cpp ToyModel.cpp)
 set(PROGRAM_BOUNDS ProgramBoundsTest.cpp)

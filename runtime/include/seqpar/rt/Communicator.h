@@ -91,6 +91,9 @@ public:
   /// first abort. May be called from any thread.
   virtual void abort(const std::string &message) = 0;
 
+  /// What the rank is doing, for messages about a rank that hangs; the text must outlive the group.
+  virtual void setActivity(const char *what) { static_cast<void>(what); }
+
   /// Bytes this rank has handed over for sending: of point-to-point messages their sizes, of a
   /// collective the size of its send buffer (of an all-reduce, its buffer). A group of one sends
   /// nothing.
@@ -110,11 +113,15 @@ private:
   std::array<uint64_t, kTrafficKinds> sent{};
 };
 
-/// Ranks that are threads of this process. Owned by whoever starts the threads; must outlive its
-/// communicators.
+class Processes;
+
+/// Ranks that are threads, of one process or of several: consecutive ranks are in one process.
+/// Owned by whoever starts the threads; must outlive its communicators.
 class ThreadGroup {
 public:
-  explicit ThreadGroup(Grid grid);
+  /// All ranks are in this process, or, with several processes, divided among them as evenly as
+  /// possible. All processes then make the same groups, one after another.
+  explicit ThreadGroup(Grid grid, Processes *processes = nullptr);
   ~ThreadGroup();
   ThreadGroup(const ThreadGroup &) = delete;
   ThreadGroup &operator=(const ThreadGroup &) = delete;

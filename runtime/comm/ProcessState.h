@@ -1,0 +1,81 @@
+//===- ProcessState.h - what a process knows of the others ------*- C++ -*-===//
+#pragma once
+
+#include "Link.h"
+#include "Mesh.h"
+#include "seqpar/rt/Processes.h"
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+
+namespace seqpar::rt {
+
+/// Of a process that is alone there is neither a link nor a mesh.
+class ProcessState final : public MeshListener {
+public:
+  explicit ProcessState(std::string tool) : tool(std::move(tool)) {}
+  ~ProcessState() override;
+
+  /// Joins the other processes, `expected` in all.
+  void join(int expected);
+
+  int index() const { return link ? link->index() : 0; }
+  int count() const { return link ? link->count() : 1; }
+  int sharingCores() const;
+  void setTimeout(double seconds);
+  void agree(const std::string &what, const std::string &value, bool wait);
+  void finish();
+  [[noreturn]] void end(const std::string &message, int status);
+
+  // Of groups.
+  void open(ThreadGroup::State &group);
+  void close(ThreadGroup::State &group);
+  void tellAbort(uint32_t group, const std::string &message);
+
+private:
+  using Clock = Mesh::Clock;
+  struct Claim {
+    std::string value;
+    int process = 0, came = 0;
+  };
+
+  // MeshListener.
+  void received(int process, char kind, const std::string &body) override;
+  void gone(int process) override;
+  void tick() override;
+  void terminated() override;
+  std::string heartbeat() override;
+
+  void tellAll(char kind, const std::string &body);
+  void fault(const std::string &message, int status, bool own);
+  void claimed(int process, const std::string &what, const std::string &value, bool answer);
+  bool isSilent(int process, double seconds) const;
+  int printer() const;
+  std::string ranksOf(int process) const;
+
+  const std::string tool;
+  std::unique_ptr<Link> link;
+  std::unique_ptr<Mesh> mesh;
+
+  mutable std::mutex mutex;
+  std::condition_variable changed;
+  double timeout = 0;
+  std::map<uint32_t, ThreadGroup::State *> groups;
+  std::map<uint32_t, std::string> aborts; ///< of groups that are not open here yet
+  uint32_t nextGroup = 0;
+  Grid grid{0, 0, 0};                  ///< of the last group
+  std::map<std::string, Claim> claims; ///< on the first process
+  std::set<std::string> agreed;
+  std::set<int> finished; ///< processes that have said that they end well
+  bool finishing = false;
+  std::optional<std::string> faultMessage;
+  int faultStatus = 1;
+  Clock::time_point faultTime, terminatedTime;
+  bool wasTerminated = false, ending = false, printed = false;
+};
+
+} // namespace seqpar::rt

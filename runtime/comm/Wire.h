@@ -1,0 +1,45 @@
+//===- Wire.h - bytes between processes -------------------------*- C++ -*-===//
+//
+// What the link needs of a message passing library: sends and receives that return at once, and a
+// test for what is done. One thread makes, uses and destroys a wire. MpiWire.cpp is the only file
+// that includes a header of MPI.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace seqpar::rt {
+
+class Wire {
+public:
+  /// Names a send or receive until the call of poll() after the one that has returned it.
+  using Token = uint32_t;
+  static constexpr int kAnyProcess = -1;
+
+  virtual ~Wire() = default;
+  virtual int index() const = 0; ///< of this process
+  virtual int count() const = 0; ///< of processes
+  virtual int largestTag() const = 0;
+
+  /// The texts of all processes, by index. All call it; it may spin, so it is for the start only.
+  virtual std::vector<std::string> allGather(const std::string &own) = 0;
+
+  /// The buffers stay the caller's and must not be touched until the token is done. Messages of one
+  /// process and tag arrive in order. At most 1 GiB.
+  virtual Token send(const void *data, size_t bytes, int process, int tag) = 0;
+  virtual Token receive(void *data, size_t bytes, int process, int tag) = 0;
+  /// Takes back a receive if nothing has arrived for it yet; it is done in either case.
+  virtual void cancel(Token receive) = 0;
+  /// Appends what is done. Never waits.
+  virtual void poll(std::vector<Token> &done) = 0;
+};
+
+/// Joins the processes that mpirun or srun has started. Throws Error.
+std::unique_ptr<Wire> createMpiWire();
+
+} // namespace seqpar::rt
