@@ -19,6 +19,6 @@ foreach(target x86-64-v3 x86-64-v4)
 endforeach()
 
 seqpar_add_unit_test(rt_device_cpu_test
-  SOURCES DeviceCpuTest.cpp PhiloxTest.cpp ThreadPoolTest.cpp ${DEVICE_CONFORMANCE} ${DEVICE_KERNEL_IMAGES}
+  SOURCES DeviceCpuTest.cpp PhiloxTest.cpp ProgramBuilder.cpp ThreadPoolTest.cpp ${DEVICE_CONFORMANCE} ${DEVICE_KERNEL_IMAGES}
   LIBS seqpar_rt_cpu seqpar_program)
 target_compile_definitions(rt_device_cpu_test PRIVATE SEQPAR_DEVICE_KERNELS="${DEVICE_KERNELS}")

@@ -10,62 +10,76 @@ using namespace program;
 
 namespace {
 
-struct OperandSpec {
-  Access access;
-  DataType type;
-  int64_t columns;
-  int index;
-  bool output;
-};
+using Specs = std::vector<KernelOperandSpec>;
+
+const std::vector<std::pair<const char *, Specs>> &kernelTable() {
+  constexpr DataType f32 = DataType::F32, i32 = DataType::I32, f64 = DataType::F64;
+  static const std::vector<std::pair<const char *, Specs>> table = {
+      {"scale_and_bias",
+       {{Access::Row, kColumns, f32},
+        {Access::RowScalar, 1, f32},
+        {Access::Broadcast, kColumns, f32},
+        {Access::Scalar, 1, f32},
+        {Access::Row, kColumns, f32, -1, true}}},
+      {"sum_rows",
+       {{Access::Row, kColumns, f32},
+        {Access::SumRows, kColumns, f32, -1, true},
+        {Access::SumRows, 1, f64, -1, true},
+        {Access::SumRows, 1, i32, -1, true},
+        {Access::Row, kColumns, f32, -1, true}}},
+      {"gather",
+       {{Access::Gather, kColumns, f32, 1},
+        {Access::RowScalar, 1, i32},
+        {Access::Row, kColumns, f32, -1, true}}},
+      {"scatter_add",
+       {{Access::Row, kColumns, f32},
+        {Access::RowScalar, 1, i32},
+        {Access::ScatterAdd, kColumns, f32, 1, true}}}};
+  return table;
+}
 
 flatbuffers::Offset<Kernel> kernel(flatbuffers::FlatBufferBuilder &builder, const char *symbol,
-                                   const std::vector<OperandSpec> &specs) {
+                                   const Specs &specs, const CudaWriter *cuda) {
   std::vector<flatbuffers::Offset<KernelOperand>> operands;
-  for (const OperandSpec &spec : specs)
+  for (const KernelOperandSpec &spec : specs)
     operands.push_back(CreateKernelOperand(builder, spec.access, spec.type, spec.columns,
                                            spec.index, spec.output));
-  return CreateKernelDirect(builder, symbol, &operands, kColumns);
+  flatbuffers::Offset<CudaRowKernel> launches;
+  if (cuda)
+    launches = cuda->launches(builder, symbol, specs);
+  return CreateKernelDirect(builder, symbol, &operands, kColumns, nullptr, launches);
 }
 
 } // namespace
 
-std::vector<uint8_t> buildKernelProgram(const std::vector<CpuImage> &images, bool missing) {
+const std::vector<KernelOperandSpec> &kernelOperands(TestKernel kernel) {
+  return kernelTable()[size_t(kernel)].second;
+}
+
+std::vector<uint8_t> buildKernelProgram(const std::vector<CpuImage> &images, bool missing,
+                                        const CudaWriter *cuda) {
   flatbuffers::FlatBufferBuilder builder;
-  constexpr DataType f32 = DataType::F32, i32 = DataType::I32, f64 = DataType::F64;
-  std::vector<flatbuffers::Offset<Kernel>> kernels = {
-      kernel(builder, "scale_and_bias",
-             {{Access::Row, f32, kColumns, -1, false},
-              {Access::RowScalar, f32, 1, -1, false},
-              {Access::Broadcast, f32, kColumns, -1, false},
-              {Access::Scalar, f32, 1, -1, false},
-              {Access::Row, f32, kColumns, -1, true}}),
-      kernel(builder, "sum_rows",
-             {{Access::Row, f32, kColumns, -1, false},
-              {Access::SumRows, f32, kColumns, -1, true},
-              {Access::SumRows, f64, 1, -1, true},
-              {Access::SumRows, i32, 1, -1, true},
-              {Access::Row, f32, kColumns, -1, true}}),
-      kernel(builder, "gather",
-             {{Access::Gather, f32, kColumns, 1, false},
-              {Access::RowScalar, i32, 1, -1, false},
-              {Access::Row, f32, kColumns, -1, true}}),
-      kernel(builder, "scatter_add",
-             {{Access::Row, f32, kColumns, -1, false},
-              {Access::RowScalar, i32, 1, -1, false},
-              {Access::ScatterAdd, f32, kColumns, 1, true}})};
+  std::vector<flatbuffers::Offset<Kernel>> kernels;
+  for (auto &[symbol, specs] : kernelTable())
+    kernels.push_back(kernel(builder, symbol, specs, cuda));
   if (missing)
-    kernels.push_back(kernel(builder, "no_such_kernel", {}));
+    kernels.push_back(kernel(builder, "no_such_kernel", {}, cuda));
   std::vector<flatbuffers::Offset<CpuObject>> objects;
   for (const CpuImage &image : images)
     objects.push_back(CreateCpuObjectDirect(builder, image.target.c_str(), &image.object));
   std::vector<flatbuffers::Offset<Stage>> stages;
-  auto kernelTable = builder.CreateVector(kernels);
-  auto objectTable = builder.CreateVector(objects);
-  auto stageTable = builder.CreateVector(stages);
-  ProgramBuilder program(builder);
-  program.add_kernels(kernelTable);
-  program.add_cpu(objectTable);
-  program.add_stages(stageTable);
+  auto kernelOffset = builder.CreateVector(kernels);
+  auto objectOffset = builder.CreateVector(objects);
+  auto stageOffset = builder.CreateVector(stages);
+  std::vector<flatbuffers::Offset<CudaCode>> code;
+  if (cuda)
+    code.push_back(writeCudaCode(builder, *cuda));
+  auto codeOffset = builder.CreateVector(code);
+  program::ProgramBuilder program(builder);
+  program.add_kernels(kernelOffset);
+  program.add_cpu(objectOffset);
+  program.add_stages(stageOffset);
+  program.add_cuda(codeOffset);
   builder.Finish(program.Finish(), ProgramIdentifier());
   return {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()};
 }

@@ -127,6 +127,8 @@ int ProgramBuilder::kernel(const std::string &symbol,
   for (const KernelOperandSpec &each : operands)
     tables.push_back(
         CreateKernelOperand(bytes, each.access, each.type, each.columns, each.index, each.output));
+  if (cuda.IsNull() && cudaWriter)
+    cuda = cudaWriter->launches(bytes, symbol, operands);
   kernels.push_back(CreateKernelDirect(bytes, symbol.c_str(), &tables, 1, nullptr, cuda));
   return static_cast<int>(kernels.size()) - 1;
 }
@@ -201,7 +203,17 @@ std::vector<uint8_t> ProgramBuilder::finish(const std::vector<Op> &microBatch,
   return finish();
 }
 
+flatbuffers::Offset<CudaCode> writeCudaCode(flatbuffers::FlatBufferBuilder &builder,
+                                            const CudaWriter &writer) {
+  std::vector<flatbuffers::Offset<CudaImage>> images;
+  for (auto &[architecture, image] : writer.images)
+    images.push_back(CreateCudaImageDirect(builder, architecture.c_str(), &image));
+  return CreateCudaCodeDirect(builder, "test", "", &images);
+}
+
 std::vector<uint8_t> ProgramBuilder::finish() {
+  if (cudaWriter)
+    cuda.push_back(writeCudaCode(bytes, *cudaWriter));
   auto root = CreateProgramDirect(bytes, "test", "0", shape.dp, shape.pp, shape.sp,
                                   shape.microBatch, shape.microBatches, shape.length, shape.chunk,
                                   shape.vocabulary, shape.sop, &stages, &kernels, nullptr, &cuda);

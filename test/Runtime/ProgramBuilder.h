@@ -8,6 +8,7 @@
 #include "seqpar/program/program_generated.h"
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,17 @@ struct ProgramShape {
   int64_t microBatch = 1, microBatches = 1, length = 8, chunk = 8, vocabulary = 16;
   bool sop = false;
 };
+
+/// Writes code for CUDA devices into a program: the launches of each kernel and the images.
+struct CudaWriter {
+  std::function<flatbuffers::Offset<program::CudaRowKernel>(flatbuffers::FlatBufferBuilder &,
+                                                            const std::string &symbol,
+                                                            const std::vector<KernelOperandSpec> &)>
+      launches;
+  std::vector<std::pair<std::string, std::vector<uint8_t>>> images; ///< architecture, bytes
+};
+flatbuffers::Offset<program::CudaCode> writeCudaCode(flatbuffers::FlatBufferBuilder &builder,
+                                                     const CudaWriter &writer);
 
 class ProgramBuilder {
 public:
@@ -94,6 +106,7 @@ public:
   std::vector<ParameterBuffers> parameters;
   flatbuffers::FlatBufferBuilder bytes;
   std::vector<flatbuffers::Offset<program::CudaCode>> cuda;
+  const CudaWriter *cudaWriter = nullptr; ///< of kernels that are made without launches
   ProgramShape shape;
   int slots = 1; ///< of the present stage; inputs of a micro-batch have as many copies
 

@@ -13,8 +13,9 @@ constexpr int64_t kWidth = kToyWidth;
 
 class ToyWriter {
 public:
-  ToyWriter(const ProgramShape &shape, int64_t rowChunk, bool sharded)
+  ToyWriter(const ProgramShape &shape, int64_t rowChunk, bool sharded, const CudaWriter *cuda)
       : p(shape), s(p.shape), chunk(rowChunk), rows(s.microBatch * s.chunk), sharded(sharded) {
+    p.cudaWriter = cuda;
     // A shard is a whole number of cache lines of two rows.
     int64_t members = s.dp * s.sp;
     shardRows = (s.vocabulary + 2 * members - 1) / (2 * members) * 2;
@@ -259,8 +260,9 @@ ProgramShape toyShape(int sp, int64_t length, int dp, int64_t microBatches, int6
   return shape;
 }
 
-std::vector<uint8_t> toyProgram(const ProgramShape &shape, int64_t rowChunk, bool sharded) {
-  return ToyWriter(shape, rowChunk, sharded).write();
+std::vector<uint8_t> toyProgram(const ProgramShape &shape, int64_t rowChunk, bool sharded,
+                                const CudaWriter *cuda) {
+  return ToyWriter(shape, rowChunk, sharded, cuda).write();
 }
 
 TestKernels toyKernels() {

@@ -20,7 +20,7 @@ inline constexpr int64_t kToyWidth = 8, kToyHeads = 2;
 /// `shape` as the builder takes it; masked rows are worked on `rowChunk` at a time. `sharded`: the
 /// ranks share the update, and the reduction of the gradient begins in the last micro-batch.
 std::vector<uint8_t> toyProgram(const ProgramShape &shape, int64_t rowChunk = 3,
-                                bool sharded = false);
+                                bool sharded = false, const CudaWriter *cuda = nullptr);
 
 /// Shape of the toy program on a grid for sequences of `length` positions, cut in equal chunks.
 ProgramShape toyShape(int sp, int64_t length, int dp = 1, int64_t microBatches = 1,

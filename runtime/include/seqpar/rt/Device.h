@@ -34,6 +34,7 @@ struct GemmArgs {
   int64_t lda, ldb, ldc;
   float alpha;
   bool accumulate;
+  bool varying = false; ///< extents change from step to step: not worth a search for the best code
 };
 
 /// Runs kernel number `kernel` of the loaded program on rows [0, rows). `operands[i]` is the
@@ -54,6 +55,8 @@ struct AttentionDropout {
   const int32_t *samples = nullptr; ///< [batch] sample numbers, on the device
   int64_t queryOffset = 0;          ///< position of query 0 in the sequence
   int64_t keyOffset = 0;            ///< position of key 0 in the sequence
+  /// Where the device has seed and step too; null: nowhere. What is recorded reads them there.
+  const uint32_t *seedAddress = nullptr, *stepAddress = nullptr;
 };
 
 /// Shapes of one attention block. q-like tensors are [batch, queries, heads * headDim], k-like
@@ -65,10 +68,10 @@ struct AttentionShape {
   float scale;
 };
 
-/// Online softmax (Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022, algorithm 1): folds
-/// one block of keys into the running state (out: unnormalised accumulator, lse: running maximum,
-/// sum: running sum). `initialize`: the state is set, not read. `finish`: afterwards out is
-/// normalised and lse holds maximum + log(sum). A query all of whose keys are masked ends with
+/// Online softmax (Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022, algorithm 1):
+/// folds one block of keys into the running state (out: unnormalised accumulator, lse: running
+/// maximum, sum: running sum). `initialize`: the state is set, not read. `finish`: afterwards out
+/// is normalised and lse holds maximum + log(sum). A query all of whose keys are masked ends with
 /// out = 0 and lse = +infinity, so that the backward pass gives it zero gradients.
 struct AttentionForwardArgs {
   AttentionShape shape;
@@ -79,9 +82,9 @@ struct AttentionForwardArgs {
   AttentionDropout dropout;
 };
 
-/// Gradients of one block (FlashAttention, algorithm 4; delta = row sum of dout * out). `initialize`:
-/// delta is computed and dq is set, else both are read and dq is added to. dk and dv are overwritten,
-/// or added to when accumulateKV.
+/// Gradients of one block (FlashAttention, algorithm 4; delta = row sum of dout * out).
+/// `initialize`: delta is computed and dq is set, else both are read and dq is added to. dk and dv
+/// are overwritten, or added to when accumulateKV.
 struct AttentionBackwardArgs {
   AttentionShape shape;
   const float *q, *k, *v;
@@ -109,7 +112,9 @@ public:
   /// Whether every thread of the process may read and write what it allocates.
   virtual bool hasHostMemory() const { return false; }
 
+  /// `from` is free again on return.
   virtual void copyToDevice(void *to, const void *from, size_t bytes) = 0;
+  /// `to` is valid after the next synchronize.
   virtual void copyToHost(void *to, const void *from, size_t bytes) = 0;
   virtual void zero(void *memory, size_t bytes) = 0;
 
@@ -119,6 +124,18 @@ public:
   virtual void attentionBackward(const AttentionBackwardArgs &args) = 0;
 
   virtual void synchronize() = 0;
+
+  /// Work that is recorded once, with its addresses and scalars, and replayed at the price of one
+  /// launch. Between beginRecording and endRecording only the compute calls and zero are allowed;
+  /// they do not run. A device without this runs everything as it is called.
+  using Recording = int;
+  virtual bool canRecord() const { return false; }
+  virtual void beginRecording() {}
+  /// Until the device ends.
+  virtual Recording endRecording() { return -1; }
+  virtual void replay(Recording) {}
+  /// Forgets what beginRecording has begun, after an error.
+  virtual void cancelRecording() noexcept {}
 };
 
 /// The host's cores as a device. `threads`: how many threads one rank may use (at least 1).

@@ -1,0 +1,37 @@
+# The CUDA toolkit's headers, for the CUDA back end. Libraries and the driver are loaded at run time, so nothing of
+# CUDA is linked and the programs run on machines without it. Sets SEQPAR_HAVE_CUDA, SEQPAR_HAVE_NCCL, and
+# SEQPAR_CUDA_INCLUDE_DIR and SEQPAR_NCCL_INCLUDE_DIR.
+set(SEQPAR_CUDA_LEAST 13000)
+
+set(places HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES include)
+find_path(SEQPAR_CUDA_INCLUDE_DIR cuda.h ${places})
+find_path(SEQPAR_CUBLASLT_INCLUDE_DIR cublasLt.h ${places})
+find_path(SEQPAR_NCCL_INCLUDE_DIR nccl.h ${places})
+
+set(SEQPAR_HAVE_CUDA OFF)
+set(SEQPAR_HAVE_NCCL OFF)
+set(lacks "")
+if(NOT SEQPAR_CUDA_INCLUDE_DIR)
+  set(lacks "cuda.h")
+elseif(NOT SEQPAR_CUBLASLT_INCLUDE_DIR)
+  set(lacks "cublasLt.h")
+else()
+  file(STRINGS ${SEQPAR_CUDA_INCLUDE_DIR}/cuda.h line REGEX "^#define CUDA_VERSION [0-9]+")
+  string(REGEX MATCH "[0-9]+" SEQPAR_CUDA_VERSION "${line}")
+  if(NOT SEQPAR_CUDA_VERSION OR SEQPAR_CUDA_VERSION LESS SEQPAR_CUDA_LEAST)
+    set(lacks "a toolkit of version 13 or later (found ${SEQPAR_CUDA_VERSION})")
+  else()
+    set(SEQPAR_HAVE_CUDA ON)
+  endif()
+endif()
+if(SEQPAR_HAVE_CUDA AND SEQPAR_NCCL_INCLUDE_DIR)
+  set(SEQPAR_HAVE_NCCL ON)
+endif()
+
+if(NOT SEQPAR_HAVE_CUDA)
+  message(STATUS "CUDA back end: not built, this machine lacks ${lacks}")
+elseif(NOT SEQPAR_HAVE_NCCL)
+  message(STATUS "CUDA back end: built with ${SEQPAR_CUDA_INCLUDE_DIR}; without NCCL, this machine lacks nccl.h")
+else()
+  message(STATUS "CUDA back end: built with ${SEQPAR_CUDA_INCLUDE_DIR}, NCCL with ${SEQPAR_NCCL_INCLUDE_DIR}")
+endif()

@@ -1,0 +1,120 @@
+#include "seqpar/rt/cuda/Attention.h"
+
+#include "seqpar/rt/AttentionCheck.h"
+#include "seqpar/rt/Philox.h"
+
+#include <limits>
+
+namespace seqpar::rt::cuda {
+
+using ::seqpar::cuda::attentionEntry;
+using ::seqpar::cuda::attentionGrid;
+using ::seqpar::cuda::AttentionStorage;
+using ::seqpar::cuda::attentionTiling;
+
+namespace {
+
+int narrow(int64_t value, const char *name) {
+  if (value > std::numeric_limits<int>::max())
+    fail("attention: {} is {}, expected a number of 31 bits", name, value);
+  return int(value);
+}
+
+void fill(::seqpar::cuda::AttentionParameters &p, const AttentionShape &shape,
+          const AttentionDropout &dropout, DropoutWords words) {
+  if (shape.batch > 65535 || shape.heads > 65535)
+    fail("attention: expected at most 65535 samples and heads, found {} and {}", shape.batch,
+         shape.heads);
+  p.batch = int(shape.batch);
+  p.heads = int(shape.heads);
+  p.queries = narrow(shape.queries, "the number of queries");
+  p.keys = narrow(shape.keys, "the number of keys");
+  p.maskLength = narrow(shape.maskLength, "the length of the mask");
+  p.maskOffset = int(shape.maskOffset);
+  p.scale = shape.scale;
+  if (dropout.rate == 0)
+    return;
+  p.samples = dropout.samples;
+  p.seed = words.seed;
+  p.step = words.step;
+  p.site = dropout.site;
+  p.threshold = dropoutThreshold(dropout.rate);
+  p.keptScale = 1 / (1 - dropout.rate);
+  p.queryOffset = unsigned(dropout.queryOffset);
+  p.keyOffset = unsigned(dropout.keyOffset);
+}
+
+} // namespace
+
+CUfunction Attention::function(Kernel kernel, const Config &config) {
+  bool dropout = config.dropout && kernel != Kernel::Delta;
+  auto key = std::make_tuple(int(kernel), int(config.storage), config.headDim, dropout);
+  if (auto found = functions.find(key); found != functions.end())
+    return found->second;
+  CUfunction function = images.get(attentionEntry(kernel, config));
+  int shared = attentionTiling(kernel, config.storage, config.headDim).sharedBytes;
+  if (shared > 48 * 1024)
+    context.driver().check(context->cuFuncSetAttribute(
+                               function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared),
+                           "cannot give an attention kernel its shared memory");
+  return functions[key] = function;
+}
+
+void Attention::launch(Kernel kernel, const Config &config, Parameters &parameters,
+                       const Stream &stream) {
+  auto tiling = attentionTiling(kernel, config.storage, config.headDim);
+  auto grid = attentionGrid(kernel, config, parameters);
+  void *arguments[] = {&parameters};
+  CUresult result = context->cuLaunchKernel(
+      function(kernel, config), grid.x, grid.y, grid.z, unsigned(tiling.threads()), 1, 1,
+      unsigned(tiling.sharedBytes), stream, arguments, nullptr);
+  if (result != CUDA_SUCCESS)
+    fail("{}: cannot be launched: {}", attentionEntry(kernel, config),
+         context.driver().describe(result));
+}
+
+void Attention::forward(const AttentionForwardArgs &args, DropoutWords words,
+                        const Stream &stream) {
+  checkAttention(args.shape, args.dropout);
+  Config config{AttentionStorage::F32, int(args.shape.headDim), args.dropout.rate > 0};
+  Parameters p{};
+  fill(p, args.shape, args.dropout, words);
+  p.q = args.q;
+  p.k = args.k;
+  p.v = args.v;
+  p.mask = args.mask;
+  p.accumulator = args.out;
+  p.out = args.out;
+  p.lse = args.lse;
+  p.sum = args.sum;
+  p.initialize = args.initialize;
+  p.finish = args.finish;
+  launch(Kernel::Forward, config, p, stream);
+}
+
+void Attention::backward(const AttentionBackwardArgs &args, DropoutWords words,
+                         const Stream &stream) {
+  checkAttention(args.shape, args.dropout);
+  Config config{AttentionStorage::F32, int(args.shape.headDim), args.dropout.rate > 0};
+  Parameters p{};
+  fill(p, args.shape, args.dropout, words);
+  p.q = args.q;
+  p.k = args.k;
+  p.v = args.v;
+  p.mask = args.mask;
+  p.out = const_cast<float *>(args.out);
+  p.lse = const_cast<float *>(args.lse);
+  p.dout = args.dout;
+  p.delta = args.delta;
+  p.dq = args.dq;
+  p.dk = args.dk;
+  p.dv = args.dv;
+  p.initialize = args.initialize;
+  p.accumulateKV = args.accumulateKV;
+  if (args.initialize)
+    launch(Kernel::Delta, config, p, stream);
+  launch(Kernel::BackwardKeys, config, p, stream);
+  launch(Kernel::BackwardQueries, config, p, stream);
+}
+
+} // namespace seqpar::rt::cuda

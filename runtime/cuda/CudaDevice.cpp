@@ -1,0 +1,261 @@
+//===- CudaDevice.cpp - a GPU as a device ---------------------------------===//
+//
+// All compute of a rank is on one stream, so its instructions need no events between them.
+//
+//===----------------------------------------------------------------------===//
+
+#include "seqpar/rt/cuda/CudaDevice.h"
+
+#include "seqpar/rt/Error.h"
+#include "seqpar/rt/cuda/Attention.h"
+#include "seqpar/rt/cuda/Gemm.h"
+#include "seqpar/rt/cuda/RowKernels.h"
+#include "seqpar/rt/cuda/Staging.h"
+
+#include <cstdlib>
+
+namespace seqpar::rt {
+
+namespace cuda {
+
+namespace {
+
+CUdeviceptr address(const void *memory) { return reinterpret_cast<CUdeviceptr>(memory); }
+
+class CudaDevice final : public Device {
+public:
+  explicit CudaDevice(const CudaOptions &options);
+  ~CudaDevice() override;
+
+  std::string name() const override {
+    return fmt::format("cuda:{} ({}, sm_{})", context.ordinal(), context.name(),
+                       context.capability());
+  }
+  void loadKernels(const program::Program &program) override;
+
+  void *allocate(size_t bytes) override {
+    return reinterpret_cast<void *>(context.allocate(bytes));
+  }
+  void release(void *memory) override { context.release(address(memory)); }
+
+  void copyToDevice(void *to, const void *from, size_t bytes) override;
+  void copyToHost(void *to, const void *from, size_t bytes) override;
+  void zero(void *memory, size_t bytes) override;
+
+  void gemm(const GemmArgs &args) override;
+  void rowKernel(const RowKernelArgs &args) override;
+  void attentionForward(const AttentionForwardArgs &args) override;
+  void attentionBackward(const AttentionBackwardArgs &args) override;
+
+  void synchronize() override;
+
+  bool canRecord() const override { return true; }
+  void beginRecording() override;
+  Recording endRecording() override;
+  void replay(Recording recording) override;
+  void cancelRecording() noexcept override;
+
+private:
+  void refuseWhileRecording(const char *what) const;
+  DropoutWords dropoutWords(const AttentionDropout &dropout);
+  Attention &attentionKernels();
+
+  Context context;
+  Stream compute;
+  Staging staging;
+  Gemm products;
+  CUdeviceptr words = 0; ///< seed and step of dropout that come with a call
+  std::unique_ptr<Images> images;
+  std::unique_ptr<RowKernels> rowKernels;
+  std::unique_ptr<Attention> attention;
+  bool recording = false;
+  std::vector<CUgraphExec> recordings;
+};
+
+CudaDevice::CudaDevice(const CudaOptions &options)
+    : context(loadDriver(options.driver), options.device), compute(context),
+      staging(context, compute), products(context, loadCublasLt(options.cublasLt),
+                                          sharedAlgorithmCache(options.algorithms), options.tf32),
+      words(context.allocate(2 * sizeof(uint32_t))) {}
+
+CudaDevice::~CudaDevice() {
+  cancelRecording();
+  try {
+    compute.synchronize();
+  } catch (const Error &) {
+    // What failed has been reported where it was waited for.
+  }
+  for (CUgraphExec graph : recordings)
+    context->cuGraphExecDestroy(graph);
+  context.release(words);
+}
+
+void CudaDevice::loadKernels(const program::Program &program) {
+  attention.reset();
+  rowKernels.reset();
+  images = std::make_unique<Images>(context, program);
+  rowKernels = std::make_unique<RowKernels>(context, *images, program);
+  attention = std::make_unique<Attention>(context, *images);
+}
+
+void CudaDevice::refuseWhileRecording(const char *what) const {
+  if (recording)
+    fail("{} cannot be part of a recording", what);
+}
+
+void CudaDevice::copyToDevice(void *to, const void *from, size_t bytes) {
+  refuseWhileRecording("a copy from the host");
+  context.use();
+  staging.toDevice(address(to), from, bytes);
+}
+
+void CudaDevice::copyToHost(void *to, const void *from, size_t bytes) {
+  refuseWhileRecording("a copy to the host");
+  context.use();
+  staging.toHost(to, address(from), bytes);
+}
+
+void CudaDevice::zero(void *memory, size_t bytes) {
+  if (bytes == 0)
+    return;
+  context.use();
+  context.driver().check(context->cuMemsetD8Async(address(memory), 0, bytes, compute),
+                         "cannot set memory");
+}
+
+void CudaDevice::gemm(const GemmArgs &args) {
+  GemmCall call{.a = args.a,
+                .b = args.b,
+                .c = args.c,
+                .m = args.m,
+                .n = args.n,
+                .k = args.k,
+                .transposeA = args.transposeA,
+                .transposeB = args.transposeB,
+                .lda = args.lda,
+                .ldb = args.ldb,
+                .ldc = args.ldc,
+                .alpha = args.alpha,
+                .accumulate = args.accumulate,
+                .varying = args.varying};
+  products.run(call, compute, !recording);
+}
+
+void CudaDevice::rowKernel(const RowKernelArgs &args) {
+  if (!rowKernels)
+    fail("expected loadKernels before the first kernel");
+  context.use();
+  rowKernels->run(args, compute, !recording);
+}
+
+Attention &CudaDevice::attentionKernels() {
+  if (!attention)
+    fail("expected loadKernels before the first kernel");
+  context.use();
+  return *attention;
+}
+
+DropoutWords CudaDevice::dropoutWords(const AttentionDropout &dropout) {
+  if (dropout.rate == 0)
+    return {};
+  if (dropout.seedAddress && dropout.stepAddress)
+    return {dropout.seedAddress, dropout.stepAddress};
+  uint32_t values[] = {dropout.seed, dropout.step};
+  copyToDevice(reinterpret_cast<void *>(words), values, sizeof(values));
+  auto *at = reinterpret_cast<const uint32_t *>(words);
+  return {at, at + 1};
+}
+
+void CudaDevice::attentionForward(const AttentionForwardArgs &args) {
+  attentionKernels().forward(args, dropoutWords(args.dropout), compute);
+}
+
+void CudaDevice::attentionBackward(const AttentionBackwardArgs &args) {
+  attentionKernels().backward(args, dropoutWords(args.dropout), compute);
+}
+
+void CudaDevice::synchronize() {
+  refuseWhileRecording("waiting");
+  compute.synchronize();
+}
+
+void CudaDevice::beginRecording() {
+  refuseWhileRecording("a recording");
+  context.use();
+  context.driver().check(
+      context->cuStreamBeginCapture(compute, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), "cannot record");
+  recording = true;
+}
+
+Device::Recording CudaDevice::endRecording() {
+  if (!recording)
+    fail("expected beginRecording before endRecording");
+  context.use();
+  recording = false;
+  CUgraph graph = nullptr;
+  context.driver().check(context->cuStreamEndCapture(compute, &graph), "cannot end a recording");
+  CUgraphExec executable = nullptr;
+  CUresult result = context->cuGraphInstantiate(&executable, graph, 0);
+  context->cuGraphDestroy(graph);
+  context.driver().check(result, "cannot instantiate a recording");
+  recordings.push_back(executable);
+  return Recording(recordings.size()) - 1;
+}
+
+void CudaDevice::replay(Recording number) {
+  refuseWhileRecording("a recording");
+  if (number < 0 || number >= Recording(recordings.size()))
+    fail("expected a recording from 0 to {}, found {}", int(recordings.size()) - 1, number);
+  context.use();
+  context.driver().check(context->cuGraphLaunch(recordings[size_t(number)], compute),
+                         "cannot replay a recording");
+}
+
+void CudaDevice::cancelRecording() noexcept {
+  if (!std::exchange(recording, false))
+    return;
+  CUgraph graph = nullptr;
+  try {
+    context.use();
+  } catch (const Error &) {
+    return;
+  }
+  if (context->cuStreamEndCapture(compute, &graph) == CUDA_SUCCESS && graph)
+    context->cuGraphDestroy(graph);
+}
+
+} // namespace
+
+} // namespace cuda
+
+CudaOptions cudaOptionsFromEnvironment() {
+  auto variable = [](const char *name) {
+    const char *value = std::getenv(name);
+    return std::string(value ? value : "");
+  };
+  CudaOptions options;
+  options.driver = variable("SEQPAR_LIBCUDA");
+  options.cublasLt = variable("SEQPAR_LIBCUBLASLT");
+  options.nccl = variable("SEQPAR_LIBNCCL");
+  options.algorithms = cuda::defaultAlgorithmCachePath();
+  return options;
+}
+
+CudaProbe probeCuda(const CudaOptions &options) {
+  try {
+    return {cuda::loadDriver(options.driver)->devices(), ""};
+  } catch (const Error &error) {
+    return {0, error.what()};
+  }
+}
+
+CudaMemory cudaMemory(const CudaOptions &options) {
+  cuda::Context context(cuda::loadDriver(options.driver), options.device);
+  return {context.name(), context.availableMemory(), context.totalMemory()};
+}
+
+std::unique_ptr<Device> createCudaDevice(const CudaOptions &options) {
+  return std::make_unique<cuda::CudaDevice>(options);
+}
+
+} // namespace seqpar::rt

@@ -1,0 +1,241 @@
+#include "FakeState.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace fakecuda {
+
+thread_local int currentDevice = -1;
+
+State &state() {
+  static State *theState = new State; // streams of leaked devices may run until the end
+  return *theState;
+}
+
+void RaceCheck::access(const Clock &clock, size_t stream, const std::string &label,
+                       const Access &access) {
+  if (access.bytes == 0)
+    return;
+  auto begin = reinterpret_cast<uintptr_t>(access.memory);
+  Record now{begin, begin + access.bytes, access.write, stream, clock.of(stream), label};
+  for (const Record &before : records)
+    if (before.begin < now.end && now.begin < before.end && (before.write || now.write) &&
+        clock.of(before.stream) < before.number)
+      state().problem("race: " + label + " and " + before.label + " touch the same memory and " +
+                      "nothing orders them");
+  // What is ordered before this one and inside it need not be compared again.
+  std::erase_if(records, [&](const Record &before) {
+    return now.begin <= before.begin && before.end <= now.end && (now.write || !before.write) &&
+           clock.of(before.stream) >= before.number;
+  });
+  records.push_back(now);
+}
+
+void RaceCheck::forget(const void *memory, size_t bytes) {
+  auto begin = reinterpret_cast<uintptr_t>(memory);
+  std::erase_if(records, [&](const Record &record) {
+    return record.begin < begin + bytes && begin < record.end;
+  });
+}
+
+Stream::Stream(size_t number) : number(number), thread([this] { work(); }) {}
+
+Stream::~Stream() {
+  {
+    std::lock_guard lock(mutex);
+    stopping = true;
+  }
+  wake.notify_all();
+  thread.join();
+}
+
+void Stream::push(std::function<void()> work) {
+  std::lock_guard lock(mutex);
+  queue.push_back(std::move(work));
+  wake.notify_all();
+}
+
+void Stream::drain() {
+  std::unique_lock lock(mutex);
+  idle.wait(lock, [&] { return queue.empty() && !busy; });
+}
+
+void Stream::work() {
+  std::unique_lock lock(mutex);
+  while (true) {
+    wake.wait(lock, [&] { return stopping || !queue.empty(); });
+    if (queue.empty())
+      return;
+    std::function<void()> next = std::move(queue.front());
+    queue.pop_front();
+    busy = true;
+    lock.unlock();
+    try {
+      next();
+    } catch (const std::exception &error) {
+      Lock stateLock(state().mutex);
+      state().broken = true;
+      state().problem(std::string("an operation failed: ") + error.what());
+    }
+    lock.lock();
+    busy = false;
+    if (queue.empty())
+      idle.notify_all();
+  }
+}
+
+void Event::finish(uint64_t version) {
+  std::lock_guard lock(mutex);
+  done = std::max(done, version);
+  time = std::chrono::steady_clock::now();
+  wake.notify_all();
+}
+
+void Event::wait(uint64_t version) {
+  std::unique_lock lock(mutex);
+  wake.wait(lock, [&] { return done >= version; });
+}
+
+void State::problem(const std::string &text) {
+  Lock lock(mutex);
+  problems.push_back(text);
+}
+
+CUresult State::begin(const char *function, bool needsContext) {
+  if (auto found = failures.find(function); found != failures.end()) {
+    CUresult result = found->second;
+    failures.erase(found);
+    return result;
+  }
+  if (needsContext && currentDevice < 0) {
+    problem(std::string(function) + ": no context is current in this thread");
+    return CUDA_ERROR_INVALID_CONTEXT;
+  }
+  return broken ? CUDA_ERROR_LAUNCH_FAILED : CUDA_SUCCESS;
+}
+
+Stream *State::find(CUstream stream) {
+  auto *found = reinterpret_cast<Stream *>(stream);
+  if (streams.contains(found))
+    return found;
+  problem(stream ? "an unknown stream is used" : "the default stream is used");
+  return nullptr;
+}
+
+Event *State::find(CUevent event) {
+  auto *found = reinterpret_cast<Event *>(event);
+  if (events.contains(found))
+    return found;
+  problem("an unknown event is used");
+  return nullptr;
+}
+
+void State::checkMemory(const Operation &operation) {
+  for (const Access &access : operation.accesses) {
+    auto begin = reinterpret_cast<uintptr_t>(access.memory);
+    auto after = memory.upper_bound(begin);
+    bool inside = false;
+    if (after != memory.begin()) {
+      auto before = std::prev(after);
+      inside = begin + access.bytes <= before->first + before->second.bytes;
+    }
+    if (!inside && access.bytes)
+      problem(operation.label + ": " + std::to_string(access.bytes) +
+              " bytes are outside of allocated memory");
+  }
+}
+
+CUresult State::issue(Stream &stream, Operation operation) {
+  operations.push_back(operation.label);
+  checkMemory(operation);
+  Clock &clock = stream.clock;
+  if (!stream.graph)
+    clock.join(host);
+  clock.set(stream.number, clock.of(stream.number) + 1);
+  RaceCheck &check = stream.graph ? stream.graph->races : races;
+  for (const Access &access : operation.accesses)
+    check.access(clock, stream.number, operation.label, access);
+  if (stream.graph) {
+    stream.unjoined = !stream.origin;
+    stream.graph->operations.push_back(std::move(operation));
+  } else {
+    stream.push(std::move(operation.run));
+  }
+  return CUDA_SUCCESS;
+}
+
+bool State::refusesWhileCapturing(const char *function) {
+  for (auto &[stream, owner] : streams)
+    if (stream->graph && stream->device == currentDevice) {
+      problem(std::string(function) + " while a stream captures");
+      return true;
+    }
+  return false;
+}
+
+void reset(const Configuration &configuration) {
+  State &s = state();
+  std::vector<Stream *> running;
+  {
+    Lock lock(s.mutex);
+    for (auto &[stream, owner] : s.streams)
+      running.push_back(stream);
+  }
+  for (Stream *stream : running)
+    stream->drain();
+  Lock lock(s.mutex);
+  s.configuration = configuration;
+  s.failures.clear();
+  s.problems.clear();
+  s.operations.clear();
+  s.kernels.clear();
+  s.races = {};
+  s.broken = false;
+}
+
+void registerKernel(const std::string &name, Kernel kernel) {
+  Lock lock(state().mutex);
+  state().kernels[name] = std::move(kernel);
+}
+
+void failNext(const std::string &function, CUresult error) {
+  Lock lock(state().mutex);
+  state().failures[function] = error;
+}
+
+std::vector<std::string> takeProblems() {
+  Lock lock(state().mutex);
+  return std::exchange(state().problems, {});
+}
+
+void addProblem(const std::string &text) { state().problem(text); }
+
+std::vector<std::string> takeOperations() {
+  Lock lock(state().mutex);
+  return std::exchange(state().operations, {});
+}
+
+size_t allocatedBytes() {
+  Lock lock(state().mutex);
+  size_t sum = 0;
+  for (auto &[address, allocation] : state().memory)
+    sum += allocation.device >= 0 ? allocation.bytes : 0;
+  return sum;
+}
+
+CUresult issue(CUstream stream, const std::string &label, const std::vector<Access> &accesses,
+               std::function<void()> run) {
+  Lock lock(state().mutex);
+  Stream *found = state().find(stream);
+  if (!found)
+    return CUDA_ERROR_INVALID_HANDLE;
+  return state().issue(*found, {label, accesses, std::move(run)});
+}
+
+bool capturing(CUstream stream) {
+  Lock lock(state().mutex);
+  Stream *found = state().find(stream);
+  return found && found->graph;
+}
+
+} // namespace fakecuda

@@ -1,0 +1,153 @@
+//===- FakeState.h - what the fake driver keeps -----------------*- C++ -*-===//
+#pragma once
+
+#include "FakeCuda.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+
+namespace fakecuda {
+
+/// What is known to be over, by stream: operations up to that number.
+struct Clock {
+  std::vector<uint64_t> passed;
+
+  uint64_t of(size_t stream) const { return stream < passed.size() ? passed[stream] : 0; }
+  void set(size_t stream, uint64_t number) {
+    if (passed.size() <= stream)
+      passed.resize(stream + 1);
+    passed[stream] = number;
+  }
+  void join(const Clock &other) {
+    for (size_t i = 0; i < other.passed.size(); ++i)
+      if (other.passed[i] > of(i))
+        set(i, other.passed[i]);
+  }
+};
+
+/// Finds accesses that nothing orders.
+class RaceCheck {
+public:
+  /// An operation with the number `clock.of(stream)` of a stream, which comes after all that the
+  /// clock knows.
+  void access(const Clock &clock, size_t stream, const std::string &label, const Access &access);
+  void forget(const void *memory, size_t bytes);
+
+private:
+  struct Record {
+    uintptr_t begin, end;
+    bool write;
+    size_t stream;
+    uint64_t number;
+    std::string label;
+  };
+  std::vector<Record> records;
+};
+
+struct Operation {
+  std::string label;
+  std::vector<Access> accesses;
+  std::function<void()> run;
+};
+
+struct Graph {
+  std::vector<Operation> operations;
+  RaceCheck races;
+};
+
+struct Event;
+
+struct Stream {
+  explicit Stream(size_t number);
+  ~Stream();
+
+  void push(std::function<void()> work);
+  void drain();
+
+  const size_t number; ///< streams are counted, never reused
+  Clock clock;
+  int device = 0;
+
+  // Capture.
+  std::shared_ptr<Graph> graph;
+  bool origin = false;   ///< of the capture
+  bool unjoined = false; ///< has operations that the origin does not wait for yet
+
+private:
+  void work();
+  std::mutex mutex;
+  std::condition_variable wake, idle;
+  std::deque<std::function<void()>> queue;
+  bool busy = false, stopping = false;
+  std::thread thread;
+};
+
+struct Event {
+  Clock clock;
+  uint64_t recorded = 0;
+  Stream *stream = nullptr;     ///< of the last record
+  std::shared_ptr<Graph> graph; ///< of the last record, when it was captured
+  std::mutex mutex;
+  std::condition_variable wake;
+  uint64_t done = 0;
+  std::chrono::steady_clock::time_point time;
+
+  void finish(uint64_t version);
+  void wait(uint64_t version);
+};
+
+struct Module {
+  std::set<std::string> kernels;
+};
+struct Function {
+  std::string name;
+  unsigned dynamicShared = 48 * 1024;
+};
+
+struct Allocation {
+  size_t bytes;
+  int device; ///< -1: pinned memory of the host
+};
+
+struct State {
+  std::recursive_mutex mutex;
+  Configuration configuration;
+  std::map<uintptr_t, Allocation> memory;
+  std::map<Stream *, std::unique_ptr<Stream>> streams;
+  std::map<Event *, std::unique_ptr<Event>> events;
+  std::map<Module *, std::unique_ptr<Module>> modules;
+  std::map<std::pair<Module *, std::string>, std::unique_ptr<Function>> functions;
+  std::set<Function *> knownFunctions;
+  std::map<std::string, Kernel> kernels;
+  std::map<void *, std::shared_ptr<Graph>> graphs, executables;
+  std::map<std::string, CUresult> failures;
+  std::vector<std::string> problems, operations;
+  RaceCheck races;
+  Clock host; ///< what the host has waited for
+  size_t streamCount = 0;
+  bool broken = false; ///< an operation has failed: every later call does too
+
+  void problem(const std::string &text);
+  /// Error of failNext, of a missing context, or of an operation that has failed.
+  CUresult begin(const char *function, bool needsContext = true);
+  Stream *find(CUstream stream);
+  Event *find(CUevent event);
+  /// The operation is captured or put on the stream's thread.
+  CUresult issue(Stream &stream, Operation operation);
+  void checkMemory(const Operation &operation);
+  bool refusesWhileCapturing(const char *function);
+};
+
+State &state();
+/// Device of the context that is current in this thread; -1: none.
+extern thread_local int currentDevice;
+
+using Lock = std::lock_guard<std::recursive_mutex>;
+
+} // namespace fakecuda

@@ -1,0 +1,301 @@
+#include "FakeKernels.h"
+
+#include "seqpar/program/CudaAttentionLaunch.h"
+#include "seqpar/rt/Device.h"
+
+#include <cstring>
+#include <memory>
+
+namespace seqpar::rt::test {
+
+using namespace program;
+using fakecuda::Access;
+using fakecuda::Launch;
+using Specs = std::vector<KernelOperandSpec>;
+namespace launches = ::seqpar::cuda;
+
+namespace {
+
+constexpr int kBlocks = 4;
+
+size_t bytesOf(DataType type) { return type == DataType::F64 ? 8 : 4; }
+
+size_t rowBytesOf(const KernelOperandSpec &spec) {
+  return size_t(spec.columns) * bytesOf(spec.type);
+}
+
+/// Sums lie one after the other in a part of the workspace, each aligned to 8 bytes.
+size_t sumOffset(const Specs &specs, size_t operand) {
+  size_t offset = 0;
+  for (size_t i = 0; i < operand; ++i)
+    if (specs[i].access == program::Access::SumRows)
+      offset += (rowBytesOf(specs[i]) + 7) / 8 * 8;
+  return offset;
+}
+
+struct RowArguments {
+  std::vector<void *> operands;
+  int64_t rows;
+  char *workspace;
+  bool accumulate;
+
+  RowArguments(const Launch &launch, size_t count) {
+    for (size_t i = 0; i < count; ++i)
+      operands.push_back(launch.argument<void *>(i));
+    rows = launch.argument<long long>(count);
+    workspace = launch.argument<char *>(count + 1);
+    accumulate = launch.argument<int>(count + 2);
+  }
+};
+
+/// Bytes of an operand that a launch over `rows` rows touches.
+size_t touched(const KernelOperandSpec &spec, int64_t rows) {
+  switch (spec.access) {
+  case program::Access::Row:
+  case program::Access::RowScalar:
+    return size_t(rows) * rowBytesOf(spec);
+  default:
+    return rowBytesOf(spec);
+  }
+}
+
+int64_t partsOf(int64_t rows) { return std::min<int64_t>(rows, kBlocks); }
+
+std::vector<Access> mainAccesses(const Specs &specs, const Launch &launch) {
+  RowArguments args(launch, specs.size());
+  std::vector<Access> result;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].access == program::Access::SumRows)
+      continue;
+    result.push_back({args.operands[i], touched(specs[i], args.rows), false});
+    if (specs[i].output)
+      result.push_back({args.operands[i], touched(specs[i], args.rows), true});
+  }
+  result.push_back(fakecuda::writes(args.workspace,
+                                    size_t(partsOf(args.rows)) * sumOffset(specs, specs.size())));
+  return result;
+}
+
+/// Each block has some of the rows and a part of the workspace for its sums.
+void runMain(const Specs &specs, const HostKernel &function, const Launch &launch) {
+  RowArguments args(launch, specs.size());
+  size_t part = sumOffset(specs, specs.size());
+  int64_t parts = partsOf(args.rows);
+  if (part)
+    std::memset(args.workspace, 0, part * size_t(parts));
+  for (int64_t block = 0; block < parts; ++block) {
+    int64_t begin = args.rows * block / parts, end = args.rows * (block + 1) / parts;
+    std::vector<void *> operands = args.operands;
+    for (size_t i = 0; i < specs.size(); ++i) {
+      if (specs[i].access == program::Access::SumRows)
+        operands[i] = args.workspace + size_t(block) * part + sumOffset(specs, i);
+      if (specs[i].access == program::Access::Row || specs[i].access == program::Access::RowScalar)
+        operands[i] = static_cast<char *>(operands[i]) + size_t(begin) * rowBytesOf(specs[i]);
+    }
+    function(operands.data(), end - begin);
+  }
+}
+
+template <typename T>
+void addParts(void *to, const char *parts, size_t stride, size_t count, int64_t columns) {
+  for (int64_t c = 0; c < columns; ++c)
+    for (size_t i = 0; i < count; ++i)
+      static_cast<T *>(to)[c] += reinterpret_cast<const T *>(parts + i * stride)[c];
+}
+
+void runSums(const Specs &specs, const Launch &launch) {
+  RowArguments args(launch, specs.size());
+  size_t part = sumOffset(specs, specs.size());
+  size_t parts = size_t(partsOf(args.rows));
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].access != program::Access::SumRows)
+      continue;
+    if (!args.accumulate)
+      std::memset(args.operands[i], 0, rowBytesOf(specs[i]));
+    const char *from = args.workspace + sumOffset(specs, i);
+    if (specs[i].type == DataType::F64)
+      addParts<double>(args.operands[i], from, part, parts, specs[i].columns);
+    else if (specs[i].type == DataType::I32)
+      addParts<int32_t>(args.operands[i], from, part, parts, specs[i].columns);
+    else
+      addParts<float>(args.operands[i], from, part, parts, specs[i].columns);
+  }
+}
+
+std::vector<Access> sumsAccesses(const Specs &specs, const Launch &launch) {
+  RowArguments args(launch, specs.size());
+  std::vector<Access> result;
+  size_t parts = size_t(partsOf(args.rows));
+  result.push_back(fakecuda::reads(args.workspace, parts * sumOffset(specs, specs.size())));
+  for (size_t i = 0; i < specs.size(); ++i)
+    if (specs[i].access == program::Access::SumRows)
+      result.push_back(fakecuda::writes(args.operands[i], rowBytesOf(specs[i])));
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+int64_t headDimOf(const std::string &kernel) {
+  return std::atoi(kernel.c_str() + kernel.find("_f32_") + 5);
+}
+
+struct AttentionCall {
+  launches::AttentionParameters p;
+  AttentionShape shape;
+  AttentionDropout dropout;
+  size_t queryElements, keyElements, statistics;
+
+  explicit AttentionCall(const Launch &launch)
+      : p(launch.argument<launches::AttentionParameters>(0)) {
+    shape = {p.batch,      p.heads, headDimOf(launch.kernel), p.queries, p.keys, p.maskLength,
+             p.maskOffset, p.scale};
+    size_t row = size_t(p.heads * shape.headDim);
+    queryElements = size_t(p.batch) * size_t(p.queries) * row;
+    keyElements = size_t(p.batch) * size_t(p.keys) * row;
+    statistics = size_t(p.batch) * size_t(p.heads) * size_t(p.queries);
+  }
+
+  /// When the kernel runs: seed and step are on the device.
+  void readDropout(const Launch &launch) {
+    if (launch.kernel.ends_with("_dropout"))
+      dropout = {1 - 1 / p.keptScale, *p.seed,       *p.step,    p.site,
+                 p.samples,           p.queryOffset, p.keyOffset};
+  }
+};
+
+Access read(const void *memory, size_t elements) { return {memory, elements * 4, false}; }
+Access write(const void *memory, size_t elements) { return {memory, elements * 4, true}; }
+
+std::vector<Access> attentionAccesses(const Launch &launch) {
+  AttentionCall call(launch);
+  const auto &p = call.p;
+  size_t q = call.queryElements, k = call.keyElements, s = call.statistics;
+  std::vector<Access> result;
+  auto update = [&](const void *memory, size_t elements, bool alsoRead) {
+    if (alsoRead)
+      result.push_back(read(memory, elements));
+    result.push_back(write(memory, elements));
+  };
+  if (launch.kernel.find("_delta_") != launch.kernel.npos)
+    return {read(p.out, q), read(p.dout, q), write(p.delta, s)};
+  result = {read(p.q, q), read(p.k, k), read(p.v, k),
+            read(p.mask, size_t(p.batch) * size_t(p.maskLength))};
+  if (launch.kernel.ends_with("_dropout"))
+    for (const void *word : {static_cast<const void *>(p.seed), static_cast<const void *>(p.step)})
+      result.push_back(read(word, 1));
+  if (launch.kernel.find("_forward_") != launch.kernel.npos) {
+    update(p.out, q, !p.initialize);
+    update(p.lse, s, !p.initialize);
+    update(p.sum, s, !p.initialize);
+    return result;
+  }
+  for (const void *statistic : {p.lse, p.delta})
+    result.push_back(read(statistic, s));
+  result.push_back(read(p.dout, q));
+  if (launch.kernel.find("_keys_") != launch.kernel.npos) {
+    update(p.dk, k, p.accumulateKV);
+    update(p.dv, k, p.accumulateKV);
+  } else {
+    update(p.dq, q, !p.initialize);
+  }
+  return result;
+}
+
+void runForward(const Launch &launch) {
+  AttentionCall call(launch);
+  call.readDropout(launch);
+  const auto &p = call.p;
+  auto f = [](const void *memory) { return static_cast<const float *>(memory); };
+  createCpuDevice(1)->attentionForward({call.shape, f(p.q), f(p.k), f(p.v), p.mask, p.accumulator,
+                                        p.lse, p.sum, bool(p.initialize), bool(p.finish),
+                                        call.dropout});
+}
+
+void runDelta(const Launch &launch) {
+  AttentionCall call(launch);
+  const auto &p = call.p;
+  int64_t d = call.shape.headDim;
+  auto *out = static_cast<const float *>(p.out), *dout = static_cast<const float *>(p.dout);
+  for (int64_t b = 0; b < p.batch; ++b)
+    for (int64_t h = 0; h < p.heads; ++h)
+      for (int64_t i = 0; i < p.queries; ++i) {
+        double sum = 0;
+        for (int64_t j = 0; j < d; ++j) {
+          int64_t at = ((b * p.queries + i) * p.heads + h) * d + j;
+          sum += double(out[at]) * double(dout[at]);
+        }
+        p.delta[(b * p.heads + h) * p.queries + i] = float(sum);
+      }
+}
+
+/// The CPU computes all three gradients; what a kernel does not write goes to memory of its own.
+void runBackward(const Launch &launch) {
+  AttentionCall call(launch);
+  call.readDropout(launch);
+  const auto &p = call.p;
+  bool keys = launch.kernel.find("_keys_") != launch.kernel.npos;
+  std::vector<float> ownQ(call.queryElements), ownK(call.keyElements), ownV(call.keyElements),
+      ownDelta(p.delta, p.delta + call.statistics);
+  auto f = [](const void *memory) { return static_cast<const float *>(memory); };
+  if (!keys && p.initialize)
+    std::memset(p.dq, 0, call.queryElements * sizeof(float));
+  createCpuDevice(1)->attentionBackward(
+      {call.shape, f(p.q), f(p.k), f(p.v), p.mask, f(p.out), p.lse, f(p.dout), ownDelta.data(),
+       keys ? ownQ.data() : p.dq, keys ? p.dk : ownK.data(), keys ? p.dv : ownV.data(), false,
+       keys && p.accumulateKV, call.dropout});
+}
+
+void registerAttention() {
+  const std::vector<size_t> bytes = {sizeof(launches::AttentionParameters)};
+  const std::pair<const char *, void (*)(const Launch &)> kernels[] = {
+      {"seqpar_attention_forward_f32_*", runForward},
+      {"seqpar_attention_delta_f32_*", runDelta},
+      {"seqpar_attention_backward_keys_f32_*", runBackward},
+      {"seqpar_attention_backward_queries_f32_*", runBackward}};
+  for (auto &[name, run] : kernels)
+    fakecuda::registerKernel(name, {bytes, run, attentionAccesses});
+}
+
+} // namespace
+
+FakeCode::FakeCode(const std::vector<std::string> &architectures) {
+  writer.launches = [this](flatbuffers::FlatBufferBuilder &builder, const std::string &symbol,
+                           const Specs &specs) {
+    operands[symbol] = specs;
+    std::vector<flatbuffers::Offset<CudaLaunch>> table = {
+        CreateCudaLaunchDirect(builder, (symbol + "_main").c_str(), 128, 1, kBlocks),
+        CreateCudaLaunchDirect(builder, (symbol + "_sums").c_str(), 32, 0, 1)};
+    return CreateCudaRowKernelDirect(builder, &table, sumOffset(specs, specs.size()), 0);
+  };
+  for (const std::string &architecture : architectures) {
+    std::vector<unsigned char> image = fakecuda::image(architecture, {"*"});
+    if (architecture.starts_with("compute_")) {
+      std::string ptx = ".version 9.0\n.target sm_" + architecture.substr(8) + "\n.entry * (";
+      image.assign(ptx.begin(), ptx.end());
+    }
+    writer.images.emplace_back(architecture, image);
+  }
+}
+
+void FakeCode::registerKernels(const std::map<std::string, HostKernel> &functions) const {
+  for (auto &[symbol, specs] : operands) {
+    auto function = functions.find(symbol);
+    if (function == functions.end())
+      continue;
+    std::vector<size_t> bytes(specs.size(), sizeof(void *));
+    bytes.insert(bytes.end(), {sizeof(long long), sizeof(void *), sizeof(int)});
+    fakecuda::registerKernel(
+        symbol + "_main",
+        {bytes,
+         [specs, run = function->second](const Launch &launch) { runMain(specs, run, launch); },
+         [specs](const Launch &launch) { return mainAccesses(specs, launch); }});
+    fakecuda::registerKernel(
+        symbol + "_sums", {bytes, [specs](const Launch &launch) { runSums(specs, launch); },
+                           [specs](const Launch &launch) { return sumsAccesses(specs, launch); }});
+  }
+  registerAttention();
+}
+
+} // namespace seqpar::rt::test
