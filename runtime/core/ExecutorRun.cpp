@@ -69,6 +69,7 @@ void Executor::run(const Instruction &instruction, const Scope &scope) {
   if (auto *loop = instruction.operation_as_RowsLoop())
     return rowsLoop(*loop, scope);
   uint64_t begin = profiler ? Profiler::now() : 0, waited = communicator.waitedNanoseconds();
+  communicator.setActivity(locationOf(instruction));
   try {
     dispatch(instruction, scope);
   } catch (const Aborted &) {

@@ -12,8 +12,8 @@ namespace seqpar::rt {
 /// forbids. The largest number there is when unknown.
 uint64_t availableMemory();
 
-/// Throws Error when the segments of all ranks do not fit `available` bytes.
-void checkMemory(const ProgramFile &file, uint64_t available);
+/// Throws Error when the segments of ranks [first, first + count) do not fit `available` bytes.
+void checkMemory(const ProgramFile &file, int first, int count, uint64_t available);
 
 /// Writes the report: {"ranks": [{...}, ...]} with bytes by kind.
 void writeMemoryReport(const std::string &path, const ProgramFile &file);

@@ -12,8 +12,8 @@
 
 namespace seqpar::rt {
 
-Report::Report(const RunOptions &options, bool append) : options(options) {
-  terminal = isatty(STDOUT_FILENO);
+Report::Report(const RunOptions &options, bool append, bool plain) : options(options) {
+  terminal = !plain && isatty(STDOUT_FILENO);
   interval = options.logInterval ? options.logInterval : std::max<int64_t>(1, options.steps / 50);
   if (options.log.empty())
     return;

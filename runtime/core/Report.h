@@ -26,8 +26,9 @@ struct LoggedStep {
 /// The log file and the printed lines. Used by the thread that reports.
 class Report {
 public:
-  /// Opens the log; `append` goes on with the one that is there.
-  Report(const RunOptions &options, bool append);
+  /// Opens the log; `append` goes on with the one that is there. `plain` prints lines even on a
+  /// terminal: that of a launcher, which passes on what processes print, may be a file.
+  Report(const RunOptions &options, bool append, bool plain);
   ~Report();
 
   void step(const LoggedStep &logged);

@@ -218,15 +218,14 @@ void useBundledCorpus(RunOptions &options) {
                    "synthetic, or a --batch-from file");
 }
 
-int parseCommandLine(CLI::App &app, int argc, char **argv, const std::string &tool) {
+int parseCommandLine(CLI::App &app, int argc, char **argv) {
   try {
     app.parse(argc, argv);
     return -1;
   } catch (const CLI::ParseError &error) {
     if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
       return app.exit(error);
-    fmt::print(stderr, "{}: error: {}\n", tool, lowerCaseMessage(error.what()));
-    return 2;
+    throw UsageError(lowerCaseMessage(error.what()));
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include "seqpar/rt/Trainer.h"
 
+#include "Agreement.h"
 #include "Memory.h"
 #include "ParameterFiles.h"
 #include "RankMessages.h"
@@ -10,11 +11,15 @@
 #include "seqpar/rt/AtomicFile.h"
 #include "seqpar/rt/Communicator.h"
 #include "seqpar/rt/Executor.h"
+#include "seqpar/rt/Processes.h"
 #include "seqpar/rt/Schedule.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <filesystem>
+#include <mutex>
 #include <sched.h>
 #include <thread>
 #include <vector>
@@ -25,6 +30,8 @@ using program::MetricKind;
 
 namespace {
 
+// After a failure, for all ranks of the process to come to their end.
+constexpr auto kTimeToEnd = std::chrono::seconds(6);
 constexpr size_t kTraceEvents = 200'000; // of one rank
 
 int availableCores() {
@@ -61,10 +68,12 @@ struct Rank {
 class Run {
 public:
   Run(const ProgramFile &file, const RunOptions &options, const DeviceFactory &devices,
-      const std::function<void(const StepRecord &)> &onStep);
+      const std::function<void(const StepRecord &)> &onStep, Processes *processes);
   void go();
 
 private:
+  void createFeeds();
+  void waitForRanks(size_t started);
   void rankMain(Rank &self);
   void setUp(Rank &self);
   void steps(Rank &self);
@@ -92,6 +101,7 @@ private:
   const RunOptions &options;
   const DeviceFactory &devices;
   const std::function<void(const StepRecord &)> &onStep;
+  Processes *processes; ///< null: this one is alone
   const Schedule schedule;
   const int64_t globalBatch;
   BatchLimits limits;
@@ -104,15 +114,18 @@ private:
   ThreadGroup group;
   std::vector<Rank> ranks; // of this process
   int lossRank;            // the first rank whose stage has the loss
+  std::mutex mutex;        // of the number
+  size_t endedRanks = 0;
+  std::condition_variable rankEnded;
 };
 
 Run::Run(const ProgramFile &file, const RunOptions &options, const DeviceFactory &devices,
-         const std::function<void(const StepRecord &)> &onStep)
-    : file(file), options(options), devices(devices), onStep(onStep), schedule(scheduleOf(options)),
-      globalBatch(file.globalBatch()), limits(batchLimits(file)), group(file.grid()),
-      ranks(static_cast<size_t>(group.localRanks())),
+         const std::function<void(const StepRecord &)> &onStep, Processes *processes)
+    : file(file), options(options), devices(devices), onStep(onStep), processes(processes),
+      schedule(scheduleOf(options)), globalBatch(file.globalBatch()), limits(batchLimits(file)),
+      group(file.grid(), processes), ranks(static_cast<size_t>(group.localRanks())),
       lossRank(file.grid().rankOf({0, file.grid().pp - 1, 0})) {
-  checkMemory(file, availableMemory());
+  checkMemory(file, group.firstRank(), group.localRanks(), availableMemory());
   if (!options.initFrom.empty()) {
     initial = std::make_unique<SafetensorsFile>(options.initFrom);
     checkParameterFile(file, *initial);
@@ -122,14 +135,26 @@ Run::Run(const ProgramFile &file, const RunOptions &options, const DeviceFactory
     start = checkCheckpoint(file, *checkpoint, options.seed);
   }
   if (options.steps > 0)
-    feeds = createFeeds(file, options);
+    createFeeds();
   for (size_t i = 0; i < ranks.size(); ++i) {
     ranks[i].profiler = std::make_unique<Profiler>(options.trace.empty() ? 0 : kTraceEvents);
     ranks[i].communicator = group.communicator(group.firstRank() + static_cast<int>(i));
     ranks[i].communicator->setTimeout(options.timeout);
   }
   if (group.firstRank() == 0)
-    output = std::make_unique<Report>(options, checkpoint != nullptr);
+    output = std::make_unique<Report>(options, checkpoint != nullptr,
+                                      processes && processes->count() > 1);
+}
+
+// The first process makes the files that are kept beside the data, and the others read them.
+void Run::createFeeds() {
+  bool isFirst = !processes || processes->isFirst();
+  if (isFirst)
+    feeds = rt::createFeeds(file, options);
+  if (processes)
+    processes->agree("the data's being ready", "");
+  if (!isFirst)
+    feeds = rt::createFeeds(file, options);
 }
 
 void Run::go() {
@@ -145,10 +170,26 @@ void Run::go() {
     group.abort(
         fmt::format("cannot start a thread for each of {} ranks: {}", ranks.size(), error.what()));
   }
+  waitForRanks(threads.size());
   for (std::thread &thread : threads)
     thread.join();
   if (group.aborted())
     fail("{}", group.abortMessage());
+}
+
+// A rank that does not come back after a failure, from a kernel that hangs or a file that is not
+// read, ends with its process.
+void Run::waitForRanks(size_t started) {
+  std::unique_lock lock(mutex);
+  auto failed = std::chrono::steady_clock::time_point::max();
+  while (endedRanks < started) {
+    rankEnded.wait_for(lock, std::chrono::milliseconds(500));
+    auto now = std::chrono::steady_clock::now();
+    if (group.aborted() && processes)
+      failed = std::min(failed, now);
+    if (failed < now && now - failed > kTimeToEnd)
+      processes->end(group.abortMessage(), 1);
+  }
 }
 
 void Run::rankMain(Rank &self) {
@@ -161,11 +202,15 @@ void Run::rankMain(Rank &self) {
   } catch (const std::exception &error) {
     group.abort(error.what());
   }
+  std::lock_guard lock(mutex);
+  ++endedRanks;
+  rankEnded.notify_all();
 }
 
 void Run::setUp(Rank &self) {
   NoTimeout patient(*self.communicator); // others may be reading files
-  int threads = std::max(1, availableCores() / group.localRanks());
+  int sharing = group.localRanks() * (processes ? processes->sharingCores() : 1);
+  int threads = std::max(1, availableCores() / sharing);
   self.device =
       devices(self.number(), options.threads ? std::min(threads, options.threads) : threads);
   self.device->loadKernels(file.program());
@@ -213,6 +258,11 @@ const GlobalBatch &Run::nextBatch(Rank &self, Feed &feed, GlobalBatch (&batches)
   if (self.number() == group.firstRank()) {
     feed.load(number, firstSample, batch);
     checkBatch(batch, limits);
+    if (processes && processes->count() > 1)
+      processes->claim(fmt::format("the {} batch of step {}",
+                                   &feed == feeds.train.get() ? "training" : "validation",
+                                   number + 1),
+                       wordsOf(batch));
     self.profiler->add(Category::Feed, "next batch", begin, Profiler::now());
   }
   self.communicator->localBarrier();
@@ -321,23 +371,45 @@ void checkOutputs(const RunOptions &options) {
   checkWritable("--save", options.save + "/step-000000000.safetensors");
 }
 
+// Before anything is shared: ranks of different programs would wait for each other for ever.
+void checkProcesses(const ProgramFile &file, const RunOptions &options, Processes &processes) {
+  processes.setTimeout(options.timeout);
+  processes.agree("the program", wordsOf(file));
+  processes.agree("the options", wordsOf(options));
+  int ranks = file.grid().size(), count = processes.count();
+  if (ranks % count == 0)
+    return;
+  std::string possible;
+  for (int n = 1; n <= ranks; ++n)
+    if (ranks % n == 0)
+      possible += fmt::format("{}{}", n == 1 ? "" : ", ", n);
+  throw UsageError(fmt::format("--dp={} --pp={} --sp={}: {} ranks cannot be divided among {} "
+                               "processes; possible: {}",
+                               file.grid().dp, file.grid().pp, file.grid().sp, ranks, count,
+                               possible));
+}
+
 } // namespace
 
 void train(const ProgramFile &file, const RunOptions &options, const DeviceFactory &devices,
-           const std::function<void(const StepRecord &)> &onStep) {
+           const std::function<void(const StepRecord &)> &onStep, Processes *processes) {
   checkRunOptions(options);
   if (options.noBinaryHead && file.program().has_sop())
     throw UsageError("--no-binary-head: the model has a sentence-order head");
-  checkOutputs(options);
-  if (!options.memoryReport.empty())
-    writeMemoryReport(options.memoryReport, file);
+  if (processes && processes->count() > 1)
+    checkProcesses(file, options, *processes);
+  if (!processes || processes->isFirst()) {
+    checkOutputs(options);
+    if (!options.memoryReport.empty())
+      writeMemoryReport(options.memoryReport, file);
+  }
   bool runs = options.steps > 0 || !options.saveParameters.empty() || !options.save.empty();
   if (!runs || options.dryRun)
     return;
   RunOptions resolved = options;
   if (options.steps > 0)
     useBundledCorpus(resolved);
-  Run(file, resolved, devices, onStep).go();
+  Run(file, resolved, devices, onStep, processes).go();
 }
 
 } // namespace seqpar::rt

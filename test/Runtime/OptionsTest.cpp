@@ -35,9 +35,14 @@ Parsed parse(std::vector<std::string> arguments) {
     pointers.push_back(argument.data());
   testing::internal::CaptureStderr();
   testing::internal::CaptureStdout();
-  result.status = parseCommandLine(app, static_cast<int>(pointers.size()), pointers.data(), "tool");
+  try {
+    result.status = parseCommandLine(app, static_cast<int>(pointers.size()), pointers.data());
+  } catch (const UsageError &error) {
+    result.status = 2;
+    result.error = fmt::format("tool: error: {}\n", error.what());
+  }
   testing::internal::GetCapturedStdout();
-  result.error = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
   return result;
 }
 
@@ -80,11 +85,12 @@ TEST(RunOptions, HelpIsNoError) {
 TEST(Memory, ARunThatDoesNotFitIsAnError) {
   ProgramFile file = ProgramFile::fromBytes(toyProgram(toyShape(4, 12)), "toy");
   uint64_t needed = 4 * ProgramFile::memoryBytes(file.stage(0));
-  EXPECT_NO_THROW(checkMemory(file, needed));
+  EXPECT_NO_THROW(checkMemory(file, 0, 4, needed));
   try {
-    checkMemory(file, needed - 1);
+    checkMemory(file, 0, 4, needed - 1);
     FAIL() << "expected an error";
   } catch (const Error &error) {
+    EXPECT_NO_THROW(checkMemory(file, 2, 2, needed / 2));
     EXPECT_THAT(error.what(), AllOf(HasSubstr("not enough memory: the 4 ranks need"),
                                     HasSubstr("--micro-batch")));
   }

@@ -7,6 +7,7 @@
 
 #include "seqpar/rt/AtomicFile.h"
 #include "seqpar/rt/Error.h"
+#include "seqpar/rt/Processes.h"
 #include "seqpar/rt/ProgramFile.h"
 #include "seqpar/rt/RunOptions.h"
 #include "seqpar/rt/Safetensors.h"
@@ -15,8 +16,6 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <cstdio>
-#include <exception>
 #include <limits>
 
 using namespace seqpar;
@@ -126,7 +125,7 @@ void checkPhase(const std::string &name) {
   usage(fmt::format("--compile-to={}: expected one of {}", name, known));
 }
 
-rt::ProgramFile loadProgram(Options &options) {
+rt::ProgramFile loadProgram(Options &options, bool writes) {
   if (tool::isProgramFile(options.model)) {
     if (!options.emitProgram.empty() || !options.compileTo.empty())
       usage(fmt::format("--{}: {} is a compiled program already",
@@ -136,7 +135,7 @@ rt::ProgramFile loadProgram(Options &options) {
   resolveBatch(options);
   std::vector<uint8_t> bytes = tool::compileModel(options.model, options.compile);
   rt::ProgramFile program = rt::ProgramFile::fromBytes(bytes, options.model);
-  if (!options.emitProgram.empty()) {
+  if (!options.emitProgram.empty() && writes) {
     rt::AtomicFile file(options.emitProgram);
     file.write(bytes.data(), bytes.size());
     file.commit();
@@ -144,7 +143,7 @@ rt::ProgramFile loadProgram(Options &options) {
   return program;
 }
 
-int run(Options &options) {
+int run(Options &options, rt::Processes &processes) {
   if (options.listPhases) {
     for (const Phase &phase : getPhases())
       fmt::print("{:<14} {}\n", phase.name.str(), phase.promise.str());
@@ -159,28 +158,25 @@ int run(Options &options) {
     fmt::print("{}", tool::compileToText(options.model, options.compile, options.compileTo));
     return 0;
   }
-  rt::ProgramFile program = loadProgram(options);
-  rt::train(program, options.run, rt::deviceFactory(options.run));
+  // Every process compiles, to the same bytes: that takes no longer than sending them, and shows that it is so.
+  if (!processes.isFirst())
+    options.compile.dumpDirectory.clear();
+  rt::ProgramFile program = loadProgram(options, processes.isFirst());
+  rt::train(program, options.run, rt::deviceFactory(options.run), {}, &processes);
   return 0;
 }
 
 } // namespace
 
 int main(int argc, char **argv) {
-  CLI::App app("Compiles a model for a grid of ranks and trains it; with a program, trains at once.", "seqpar-run");
-  Options options;
-  app.add_option("MODEL", options.model, "model file (.mlir), or program written by --emit-program");
-  addCompileOptions(app, options);
-  rt::addRunOptions(app, options.run);
-  if (int status = rt::parseCommandLine(app, argc, argv, "seqpar-run"); status >= 0)
-    return status;
-  try {
-    return run(options);
-  } catch (const rt::UsageError &error) {
-    fmt::print(stderr, "seqpar-run: error: {}\n", error.what());
-    return 2;
-  } catch (const std::exception &error) {
-    fmt::print(stderr, "seqpar-run: error: {}\n", error.what());
-    return 1;
-  }
+  return rt::runTool("seqpar-run", [&](rt::Processes &processes) {
+    CLI::App app("Compiles a model for a grid of ranks and trains it; with a program, trains at once.", "seqpar-run");
+    Options options;
+    app.add_option("MODEL", options.model, "model file (.mlir), or program written by --emit-program");
+    addCompileOptions(app, options);
+    rt::addRunOptions(app, options.run);
+    if (int status = rt::parseCommandLine(app, argc, argv); status >= 0)
+      return status;
+    return run(options, processes);
+  });
 }

@@ -29,6 +29,7 @@ public:
   const program::Stage &stage(int pp) const { return *root->stages()->Get(pp); }
   Grid grid() const { return {root->dp(), root->pp(), root->sp()}; }
   const std::string &name() const { return theName; }
+  std::span<const uint8_t> bytes() const { return {memory.get(), size}; }
 
   /// Samples of a step over all replicas and micro-batches.
   int64_t globalBatch() const;

@@ -62,7 +62,7 @@ void checkRunOptions(const RunOptions &options);
 void useBundledCorpus(RunOptions &options);
 
 /// Parses the command line. Returns -1 when the tool should go on, else its exit code: 0 after
-/// --help, 2 after printing "TOOL: error: ..." in one lower-case line that names the option.
-int parseCommandLine(CLI::App &app, int argc, char **argv, const std::string &tool);
+/// --help. Throws UsageError with one lower-case line that names the option.
+int parseCommandLine(CLI::App &app, int argc, char **argv);
 
 } // namespace seqpar::rt

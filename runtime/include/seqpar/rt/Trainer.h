@@ -1,7 +1,7 @@
 //===- Trainer.h - the training run -----------------------------*- C++ -*-===//
 //
-// Runs a program on all its ranks, as threads of this process: allocates, initialises, and repeats
-// feed, forward, backward, update, log.
+// Runs a program on all its ranks, as threads of one process or of several: allocates, initialises,
+// and repeats feed, forward, backward, update, log. Rank 0 writes what is written.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -15,6 +15,8 @@
 #include <string>
 
 namespace seqpar::rt {
+
+class Processes;
 
 /// Makes the device of one rank, on that rank's thread.
 using DeviceFactory = std::function<std::unique_ptr<Device>(int rank, int threads)>;
@@ -31,10 +33,12 @@ struct StepRecord {
   double stepMs = 0;
 };
 
-/// Runs the program as the options say. Throws Error with one line when anything fails on any rank;
+/// Runs the program as the options say, on the ranks of this process; with several processes, all
+/// call it. Throws Error with one line when anything fails on any rank;
 /// no thread is left then, and every file that was to be written is either whole or untouched.
 /// `onStep`, when given, sees each step's record (on the thread of the rank that reports).
 void train(const ProgramFile &program, const RunOptions &options, const DeviceFactory &devices,
-           const std::function<void(const StepRecord &)> &onStep = {});
+           const std::function<void(const StepRecord &)> &onStep = {},
+           Processes *processes = nullptr);
 
 } // namespace seqpar::rt
