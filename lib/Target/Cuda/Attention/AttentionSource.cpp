@@ -33,7 +33,7 @@ std::string instance(AttentionKernel kernel, const AttentionConfig &config) {
 }
 
 std::string entry(AttentionKernel kernel, const AttentionConfig &config) {
-  AttentionTiling tiling = attentionTiling(kernel, config.storage, config.headDim);
+  AttentionTiling tiling = attentionTiling(kernel, config);
   return "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(tiling.threads()) +
          ")\n" + attentionEntry(kernel, config) +
          "(const seqpar::cuda::AttentionParameters p) {\n  seqpar::cuda::" +

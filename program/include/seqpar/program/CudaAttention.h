@@ -68,6 +68,13 @@ struct AttentionParameters {
   unsigned queryOffset, keyOffset; ///< positions of query 0 and key 0 in the sequence
 };
 
+/// One set of kernels.
+struct AttentionConfig {
+  AttentionStorage storage;
+  int headDim;
+  bool dropout;
+};
+
 /// How a kernel cuts its work: a block of threads owns `rows` rows (queries; keys in BackwardKeys)
 /// and loops over the other side in tiles of `columns`.
 struct AttentionTiling {
@@ -90,12 +97,11 @@ constexpr int kAttentionPadding = 4;
 /// The same for fp32 scores.
 constexpr int kAttentionScorePadding = 16;
 
-constexpr AttentionTiling attentionTiling(AttentionKernel kernel, AttentionStorage storage,
-                                          int headDim) {
-  int d = attentionColumns(headDim);
+constexpr AttentionTiling attentionTiling(AttentionKernel kernel, AttentionConfig config) {
+  int d = attentionColumns(config.headDim);
   if (kernel == AttentionKernel::Delta)
     return {8, 0, 8, 0}; // a warp per query
-  if (storage == AttentionStorage::F32) {
+  if (config.storage == AttentionStorage::F32) {
     int tile = d <= 64 ? 64 : 32;
     int operand = tile * (d + kAttentionPadding) * 4,
         scores = tile * (tile + kAttentionScorePadding) * 4;
@@ -104,7 +110,10 @@ constexpr AttentionTiling attentionTiling(AttentionKernel kernel, AttentionStora
   }
   int bytes = 2 * d; // of a row
   if (kernel == AttentionKernel::Forward) {
-    int rows = d <= 64 ? 128 : 64, columns = 64;
+    // 32 queries a warp halve what is read of a tile of keys; with dropout and 128 columns that
+    // many do not fit in the registers.
+    bool wide = d <= 96 || !config.dropout;
+    int rows = wide ? 128 : 64, columns = d <= 64 || !wide ? 64 : 32;
     return {rows, columns, 4, (rows + 2 * 2 * columns) * bytes};
   }
   int rows = 64, columns = d <= 64 ? 64 : 32;
@@ -115,8 +124,8 @@ constexpr AttentionTiling attentionTiling(AttentionKernel kernel, AttentionStora
 /// How many keys before the first one the tiles of 16-bit kernels begin: with dropout they begin
 /// where the four keys of a Philox block do.
 SEQPAR_ON_BOTH_SIDES constexpr int attentionLead(const AttentionParameters &p,
-                                                 AttentionStorage storage, bool dropout) {
-  return storage != AttentionStorage::F32 && dropout ? int(p.keyOffset % 4) : 0;
+                                                 AttentionConfig config) {
+  return config.storage != AttentionStorage::F32 && config.dropout ? int(p.keyOffset % 4) : 0;
 }
 
 } // namespace seqpar::cuda

@@ -8,13 +8,6 @@
 
 namespace seqpar::cuda {
 
-/// One set of kernels.
-struct AttentionConfig {
-  AttentionStorage storage;
-  int headDim;
-  bool dropout;
-};
-
 /// The name of a kernel in its module.
 inline std::string attentionEntry(AttentionKernel kernel, const AttentionConfig &config) {
   const char *kernels[] = {"forward", "delta", "backward_keys", "backward_queries"};
@@ -30,9 +23,9 @@ struct AttentionGrid {
 
 inline AttentionGrid attentionGrid(AttentionKernel kernel, const AttentionConfig &config,
                                    const AttentionParameters &p) {
-  int rows = attentionTiling(kernel, config.storage, config.headDim).rows, extent = p.queries;
+  int rows = attentionTiling(kernel, config).rows, extent = p.queries;
   if (kernel == AttentionKernel::BackwardKeys)
-    extent = p.keys + attentionLead(p, config.storage, config.dropout);
+    extent = p.keys + attentionLead(p, config);
   return {unsigned((extent + rows - 1) / rows), unsigned(p.heads), unsigned(p.batch)};
 }
 

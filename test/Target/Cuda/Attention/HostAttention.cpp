@@ -138,7 +138,7 @@ private:
   void launch(AttentionKernel kernel, const AttentionShape &s, const AttentionDropout &d,
               const AttentionParameters &p) {
     AttentionConfig config = {storage, int(s.headDim), d.rate > 0};
-    AttentionTiling tiling = attentionTiling(kernel, storage, config.headDim);
+    AttentionTiling tiling = attentionTiling(kernel, config);
     AttentionGrid grid = attentionGrid(kernel, config, p);
     hostcuda::order = order;
     cuda::host::copiesAreEarly = order % 2 == 1;

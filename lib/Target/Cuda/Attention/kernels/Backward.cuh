@@ -16,8 +16,10 @@ namespace seqpar::cuda {
 
 /// dk and dv of a tile of keys.
 template <typename T, int headDim, bool withDropout> struct BackwardKeys {
+  /// Tiles are the same for both 16-bit types.
+  static constexpr AttentionConfig kConfig = {AttentionStorage::BF16, headDim, withDropout};
   static constexpr AttentionTiling kTiling =
-      attentionTiling(AttentionKernel::BackwardKeys, AttentionStorage::BF16, headDim);
+      attentionTiling(AttentionKernel::BackwardKeys, kConfig);
   static constexpr int D = attentionColumns(headDim);
   static constexpr int kThreads = kTiling.threads(), kKeys = kTiling.rows;
   static constexpr int kQueries = kTiling.columns;
@@ -31,10 +33,10 @@ template <typename T, int headDim, bool withDropout> struct BackwardKeys {
   float *statistics;
   bool counts[M][2]; ///< this lane's keys
   Accumulators<M, D / 8> dk, dv;
+  KeepBits<M, N> keep; ///< of the tile at hand
 
   __device__ explicit BackwardKeys(const AttentionParameters &p)
-      : p(p), head(p, headDim),
-        firstKey(int(blockIdx.x) * kKeys - attentionLead(p, AttentionStorage::BF16, withDropout)),
+      : p(p), head(p, headDim), firstKey(int(blockIdx.x) * kKeys - attentionLead(p, kConfig)),
         warpRow(threadIdx.x / 32 * 16 * M), keys(sharedMemory()),
         queryTiles(keys + 2 * kKeyTileBytes),
         statistics(reinterpret_cast<float *>(queryTiles + 4 * kQueryTileBytes)) {}
@@ -46,35 +48,34 @@ template <typename T, int headDim, bool withDropout> struct BackwardKeys {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         int key = firstKey + warpRow + 16 * m + 8 * r + threadIdx.x % 32 / 4;
-        counts[m][r] = key >= 0 && key < p.keys && head.mask[key] != 0;
+        counts[m][r] = key >= 0 && key < p.keys && head.mask()[key] != 0;
         any |= counts[m][r];
       }
     return __syncthreads_or(any) != 0;
   }
 
   __device__ void copyKeys() {
-    copyTile<kKeys, D, headDim, kThreads>(keys, static_cast<const T *>(p.k) + head.key, head.stride,
-                                          firstKey, p.keys);
+    copyTile<kKeys, D, headDim, kThreads>(keys, static_cast<const T *>(p.k) + head.key(),
+                                          head.stride, firstKey, p.keys);
     copyTile<kKeys, D, headDim, kThreads>(keys + kKeyTileBytes,
-                                          static_cast<const T *>(p.v) + head.key, head.stride,
+                                          static_cast<const T *>(p.v) + head.key(), head.stride,
                                           firstKey, p.keys);
   }
   __device__ void copyQueries(int tile, int stage) {
     int first = tile * kQueries;
     char *to = queryTiles + stage * 2 * kQueryTileBytes;
-    copyTile<kQueries, D, headDim, kThreads>(to, static_cast<const T *>(p.q) + head.query,
+    copyTile<kQueries, D, headDim, kThreads>(to, static_cast<const T *>(p.q) + head.query(),
                                              head.stride, first, p.queries);
     copyTile<kQueries, D, headDim, kThreads>(to + kQueryTileBytes,
-                                             static_cast<const T *>(p.dout) + head.query,
+                                             static_cast<const T *>(p.dout) + head.query(),
                                              head.stride, first, p.queries);
     float *lse = statistics + stage * 2 * kQueries;
-    copyStatistics<kQueries>(lse, p.lse + head.statistic, first, p.queries);
-    copyStatistics<kQueries>(lse + kQueries, p.delta + head.statistic, first, p.queries);
+    copyStatistics<kQueries>(lse, p.lse + head.statistic(), first, p.queries);
+    copyStatistics<kQueries>(lse + kQueries, p.delta + head.statistic(), first, p.queries);
   }
 
   /// Scores become probabilities.
-  __device__ void probabilities(Accumulators<M, N> &s, const float *lse, int tile,
-                                const Dropout *dropout) {
+  __device__ void probabilities(Accumulators<M, N> &s, const float *lse) {
     float toPowers = p.scale * kLog2E;
     int lane = threadIdx.x % 32;
 #pragma unroll
@@ -84,32 +85,25 @@ template <typename T, int headDim, bool withDropout> struct BackwardKeys {
       shift.y *= kLog2E;
 #pragma unroll
       for (int m = 0; m < M; ++m) {
-        Word keep = 0;
-        if constexpr (withDropout)
-          keep = keepOfColumns(*dropout, firstKey + warpRow + 16 * m + lane / 16 * 4,
-                               tile * kQueries + 8 * n + lane % 4 * 2) >>
-                 lane / 4 % 4;
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           float power = exp2Fast(fmaf(s.at[m][n][i], toPowers, -(i % 2 ? shift.y : shift.x)));
           power = counts[m][i / 2] ? power : 0.0f;
-          s.at[m][n][i] = withDropout && !(keep >> 4 * i & 1) ? -power : power;
+          s.at[m][n][i] = withDropout && !keep.has(m, n, 4 * i) ? -power : power;
         }
       }
     }
   }
 
-  __device__ void fold(int tile, int stage, const Dropout *dropout) {
+  __device__ void fold(int stage) {
     const char *query = queryTiles + stage * 2 * kQueryTileBytes, *dout = query + kQueryTileBytes;
     const char *own = keys + warpRow * 2 * D;
     const float *lse = statistics + stage * 2 * kQueries, *delta = lse + kQueries;
     Accumulators<M, N> s, ds;
     LeftOperand<M, N / 2> left;
     multiplyRows<T>(s, downThenRight<D>(own), rightThenDown<D>(query));
-    probabilities(s, lse, tile, dropout);
-    float kept = 1;
-    if constexpr (withDropout)
-      kept = dropout->scale;
+    probabilities(s, lse);
+    float kept = withDropout ? p.keptScale : 1.0f;
     packLeft<T, M, N>(left, [&](int m, int n, int i) {
       return withDropout ? fmaxf(s.at[m][n][i], 0.0f) * kept : s.at[m][n][i];
     });
@@ -129,7 +123,7 @@ template <typename T, int headDim, bool withDropout> struct BackwardKeys {
     multiplyAddColumns<T>(dk, left, downThenRight<D>(query));
   }
 
-  __device__ void loop(const Dropout *dropout) {
+  __device__ void loop() {
     int tiles = (p.queries + kQueries - 1) / kQueries;
     copyKeys();
     copyQueries(0, 0);
@@ -138,9 +132,11 @@ template <typename T, int headDim, bool withDropout> struct BackwardKeys {
       if (tile + 1 < tiles)
         copyQueries(tile + 1, (tile + 1) % 2);
       copyAsyncCommit();
+      if constexpr (withDropout)
+        keep.drawRowsOfKeys(p, firstKey + warpRow, tile * kQueries);
       copyAsyncWait<1>();
       __syncthreads();
-      fold(tile, tile % 2, dropout);
+      fold(tile % 2);
       __syncthreads(); // before the next but one tile is copied over this one
     }
   }
@@ -148,15 +144,17 @@ template <typename T, int headDim, bool withDropout> struct BackwardKeys {
   __device__ void end() {
     scaleBy(dk, p.scale);
     int first = firstKey + warpRow;
-    storeFloats<headDim>(dk, p.dk + head.key, head.stride, first, p.keys, p.accumulateKV);
-    storeFloats<headDim>(dv, p.dv + head.key, head.stride, first, p.keys, p.accumulateKV);
+    storeFloats<headDim>(dk, p.dk + head.key(), head.stride, first, p.keys, p.accumulateKV);
+    storeFloats<headDim>(dv, p.dv + head.key(), head.stride, first, p.keys, p.accumulateKV);
   }
 };
 
 /// dq of a tile of queries.
 template <typename T, int headDim, bool withDropout> struct BackwardQueries {
+  /// Tiles are the same for both 16-bit types.
+  static constexpr AttentionConfig kConfig = {AttentionStorage::BF16, headDim, withDropout};
   static constexpr AttentionTiling kTiling =
-      attentionTiling(AttentionKernel::BackwardQueries, AttentionStorage::BF16, headDim);
+      attentionTiling(AttentionKernel::BackwardQueries, kConfig);
   static constexpr int D = attentionColumns(headDim);
   static constexpr int kThreads = kTiling.threads(), kQueries = kTiling.rows;
   static constexpr int kKeys = kTiling.columns;
@@ -170,11 +168,12 @@ template <typename T, int headDim, bool withDropout> struct BackwardQueries {
   char *queries, *keyTiles;
   float lse[M][2], delta[M][2]; ///< lse in powers of 2
   Accumulators<M, D / 8> dq;
+  KeepBits<M, N> keep; ///< of the tile at hand
 
   __device__ explicit BackwardQueries(const AttentionParameters &p)
-      : p(p), head(p, headDim), lead(attentionLead(p, AttentionStorage::BF16, withDropout)),
-        firstQuery(blockIdx.x * kQueries), warpRow(threadIdx.x / 32 * 16 * M),
-        queries(sharedMemory()), keyTiles(queries + 2 * kQueryTileBytes) {}
+      : p(p), head(p, headDim), lead(attentionLead(p, kConfig)), firstQuery(blockIdx.x * kQueries),
+        warpRow(threadIdx.x / 32 * 16 * M), queries(sharedMemory()),
+        keyTiles(queries + 2 * kQueryTileBytes) {}
 
   __device__ void loadStatistics() {
 #pragma unroll
@@ -183,59 +182,51 @@ template <typename T, int headDim, bool withDropout> struct BackwardQueries {
       for (int r = 0; r < 2; ++r) {
         int query = firstQuery + warpRow + 16 * m + 8 * r + threadIdx.x % 32 / 4;
         bool inside = query < p.queries;
-        lse[m][r] = inside ? p.lse[head.statistic + query] * kLog2E : 0.0f;
-        delta[m][r] = inside ? p.delta[head.statistic + query] : 0.0f;
+        lse[m][r] = inside ? p.lse[head.statistic() + query] * kLog2E : 0.0f;
+        delta[m][r] = inside ? p.delta[head.statistic() + query] : 0.0f;
       }
   }
 
   __device__ void copyQueries() {
-    copyTile<kQueries, D, headDim, kThreads>(queries, static_cast<const T *>(p.q) + head.query,
+    copyTile<kQueries, D, headDim, kThreads>(queries, static_cast<const T *>(p.q) + head.query(),
                                              head.stride, firstQuery, p.queries);
     copyTile<kQueries, D, headDim, kThreads>(queries + kQueryTileBytes,
-                                             static_cast<const T *>(p.dout) + head.query,
+                                             static_cast<const T *>(p.dout) + head.query(),
                                              head.stride, firstQuery, p.queries);
   }
   __device__ void copyKeys(int tile, int stage) {
     int first = tile * kKeys - lead;
     char *to = keyTiles + stage * 2 * kKeyTileBytes;
-    copyTile<kKeys, D, headDim, kThreads>(to, static_cast<const T *>(p.k) + head.key, head.stride,
+    copyTile<kKeys, D, headDim, kThreads>(to, static_cast<const T *>(p.k) + head.key(), head.stride,
                                           first, p.keys);
     copyTile<kKeys, D, headDim, kThreads>(
-        to + kKeyTileBytes, static_cast<const T *>(p.v) + head.key, head.stride, first, p.keys);
+        to + kKeyTileBytes, static_cast<const T *>(p.v) + head.key(), head.stride, first, p.keys);
   }
 
-  __device__ void probabilities(Accumulators<M, N> &s, const KeyBits<kKeys> &bits, int tile,
-                                const Dropout *dropout) {
+  __device__ void probabilities(Accumulators<M, N> &s, const KeyBits<kKeys> &bits) {
     float toPowers = p.scale * kLog2E;
     int lane = threadIdx.x % 32, t = lane % 4;
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll
       for (int n = 0; n < N; ++n) {
-        Word keep = 0;
-        if constexpr (withDropout)
-          keep = keepOfQuad(*dropout, firstQuery + warpRow + 16 * m + lane / 4,
-                            tile * kKeys - lead + 8 * n) >>
-                 2 * t;
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           float power = exp2Fast(fmaf(s.at[m][n][i], toPowers, -lse[m][i / 2]));
           power = bits.has(8 * n + 2 * t + i % 2) ? power : 0.0f;
-          s.at[m][n][i] = withDropout && !(keep >> (i / 2 * 8 + i % 2) & 1) ? -power : power;
+          s.at[m][n][i] = withDropout && !keep.has(m, n, i / 2 * 8 + i % 2) ? -power : power;
         }
       }
   }
 
-  __device__ void fold(const KeyBits<kKeys> &bits, int tile, int stage, const Dropout *dropout) {
+  __device__ void fold(const KeyBits<kKeys> &bits, int stage) {
     const char *key = keyTiles + stage * 2 * kKeyTileBytes, *value = key + kKeyTileBytes;
     const char *own = queries + warpRow * 2 * D;
     Accumulators<M, N> s, ds;
     multiplyRows<T>(s, downThenRight<D>(own), rightThenDown<D>(key));
-    probabilities(s, bits, tile, dropout);
+    probabilities(s, bits);
     multiplyRows<T>(ds, downThenRight<D>(own + kQueryTileBytes), rightThenDown<D>(value));
-    float kept = 1;
-    if constexpr (withDropout)
-      kept = dropout->scale;
+    float kept = withDropout ? p.keptScale : 1.0f;
     LeftOperand<M, N / 2> left;
     packLeft<T, M, N>(left, [&](int m, int n, int i) {
       return scoreGradient<withDropout>(s.at[m][n][i], ds.at[m][n][i], kept, delta[m][i / 2]);
@@ -243,10 +234,10 @@ template <typename T, int headDim, bool withDropout> struct BackwardQueries {
     multiplyAddColumns<T>(dq, left, downThenRight<D>(key));
   }
 
-  __device__ void loop(const Dropout *dropout) {
+  __device__ void loop() {
     int tiles = (p.keys + lead + kKeys - 1) / kKeys, stage = 0;
     KeyBits<kKeys> bits;
-    int tile = nextKeyTile(bits, head.mask, 0, tiles, lead, p.keys);
+    int tile = nextKeyTile(bits, head.mask(), 0, tiles, lead, p.keys);
     if (tile == tiles)
       return;
     copyQueries();
@@ -254,13 +245,15 @@ template <typename T, int headDim, bool withDropout> struct BackwardQueries {
     copyAsyncCommit();
     while (tile < tiles) {
       KeyBits<kKeys> nextBits;
-      int next = nextKeyTile(nextBits, head.mask, tile + 1, tiles, lead, p.keys);
+      int next = nextKeyTile(nextBits, head.mask(), tile + 1, tiles, lead, p.keys);
       if (next < tiles)
         copyKeys(next, 1 - stage);
       copyAsyncCommit();
+      if constexpr (withDropout)
+        keep.drawRowsOfQueries(p, firstQuery + warpRow + threadIdx.x % 32 / 4, tile * kKeys - lead);
       copyAsyncWait<1>();
       __syncthreads();
-      fold(bits, tile, stage, dropout);
+      fold(bits, stage);
       __syncthreads(); // before the next but one tile is copied over this one
       tile = next;
       bits = nextBits;
@@ -270,7 +263,7 @@ template <typename T, int headDim, bool withDropout> struct BackwardQueries {
 
   __device__ void end() {
     scaleBy(dq, p.scale);
-    storeFloats<headDim>(dq, p.dq + head.query, head.stride, firstQuery + warpRow, p.queries,
+    storeFloats<headDim>(dq, p.dq + head.query(), head.stride, firstQuery + warpRow, p.queries,
                          !p.initialize);
   }
 };
@@ -280,16 +273,10 @@ __device__ void backwardKeys(const AttentionParameters &p) {
   BackwardKeys<T, headDim, withDropout> block(p);
   block.dk.clear();
   block.dv.clear();
-  if (block.anyCounts()) {
-    if constexpr (withDropout) {
-      Dropout dropout(p, block.head);
-      block.loop(&dropout);
-    } else {
-      block.loop(nullptr);
-    }
-  } else if (p.accumulateKV) {
+  if (block.anyCounts())
+    block.loop();
+  else if (p.accumulateKV)
     return;
-  }
   block.end();
 }
 
@@ -298,12 +285,7 @@ __device__ void backwardQueries(const AttentionParameters &p) {
   BackwardQueries<T, headDim, withDropout> block(p);
   block.dq.clear();
   block.loadStatistics();
-  if constexpr (withDropout) {
-    Dropout dropout(p, block.head);
-    block.loop(&dropout);
-  } else {
-    block.loop(nullptr);
-  }
+  block.loop();
   block.end();
 }
 

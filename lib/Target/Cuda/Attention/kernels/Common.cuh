@@ -7,33 +7,41 @@ constexpr float kInfinity = __builtin_huge_valf();
 
 __device__ inline float toFloat(float value) { return value; }
 
-/// One head of one sample: where a block of threads works.
+/// One head of one sample: where a block of threads works. Nothing of it is kept in registers that
+/// can be computed again from the parameters.
 struct Head {
   __device__ Head(const AttentionParameters &p, int headDim)
-      : sample(blockIdx.z), head(blockIdx.y), stride(p.heads * headDim),
-        query((long long)sample * p.queries * stride + head * headDim),
-        key((long long)sample * p.keys * stride + head * headDim),
-        statistic(((long long)sample * p.heads + head) * p.queries),
-        mask(p.mask + (long long)sample * p.maskLength + p.maskOffset) {}
+      : p(p), headDim(headDim), stride(p.heads * headDim) {}
 
-  int sample, head;
-  int stride;           ///< elements from one position to the next
-  long long query, key; ///< element of position 0 in q-like and k-like tensors
-  long long statistic;  ///< and in statistics
-  const int *mask;      ///< of key 0
+  /// Elements of position 0 in q-like and k-like tensors, and in statistics.
+  __device__ long long query() const {
+    return (long long)blockIdx.z * p.queries * stride + blockIdx.y * headDim;
+  }
+  __device__ long long key() const {
+    return (long long)blockIdx.z * p.keys * stride + blockIdx.y * headDim;
+  }
+  __device__ long long statistic() const {
+    return ((long long)blockIdx.z * p.heads + blockIdx.y) * p.queries;
+  }
+  /// Of key 0.
+  __device__ const int *mask() const {
+    return p.mask + (long long)blockIdx.z * p.maskLength + p.maskOffset;
+  }
+
+  const AttentionParameters &p;
+  int headDim;
+  int stride; ///< elements from one position to the next
 };
 
 /// Random bits that decide which probabilities are kept; see Philox.h of the runtime.
 struct Dropout {
-  __device__ Dropout(const AttentionParameters &p, const Head &head)
-      : seed(*p.seed), step(*p.step), sample(p.samples[head.sample]),
-        siteAndHead(p.site << 16 | head.head), threshold(p.threshold), scale(p.keptScale),
-        queryOffset(p.queryOffset), keyOffset(p.keyOffset) {}
+  __device__ explicit Dropout(const AttentionParameters &p)
+      : p(p), seed(*p.seed), step(*p.step), sample(p.samples[blockIdx.z]) {}
 
   /// Bit w is set when key `key + w` counts for `query`. key + keyOffset is a multiple of 4.
   __device__ Word keepFour(int query, int key) const {
-    Word x0 = (keyOffset + key) / 4, x1 = queryOffset + query, x2 = sample, x3 = siteAndHead;
-    Word k0 = seed, k1 = step;
+    Word x0 = (p.keyOffset + key) / 4, x1 = p.queryOffset + query, x2 = sample;
+    Word x3 = p.site << 16 | blockIdx.y, k0 = seed, k1 = step, threshold = p.threshold;
 #pragma unroll
     for (int round = 0; round < 10; ++round) {
       Word high0 = __umulhi(0xD2511F53u, x0), low0 = 0xD2511F53u * x0;
@@ -51,13 +59,12 @@ struct Dropout {
 
   /// The factor of one probability.
   __device__ float factor(int query, int key) const {
-    int inBlock = (keyOffset + key) % 4;
-    return keepFour(query, key - inBlock) >> inBlock & 1 ? scale : 0.0f;
+    int inBlock = (p.keyOffset + key) % 4;
+    return keepFour(query, key - inBlock) >> inBlock & 1 ? p.keptScale : 0.0f;
   }
 
-  Word seed, step, sample, siteAndHead, threshold;
-  float scale;
-  Word queryOffset, keyOffset;
+  const AttentionParameters &p;
+  Word seed, step, sample;
 };
 
 /// What a running maximum is subtracted as: without any key so far the difference with -infinity
@@ -91,8 +98,8 @@ template <typename T, int headDim> __device__ void delta(const AttentionParamete
   int query = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (query >= p.queries)
     return;
-  const T *out = static_cast<const T *>(p.out) + head.query + (long long)query * head.stride;
-  const T *dout = static_cast<const T *>(p.dout) + head.query + (long long)query * head.stride;
+  const T *out = static_cast<const T *>(p.out) + head.query() + (long long)query * head.stride;
+  const T *dout = static_cast<const T *>(p.dout) + head.query() + (long long)query * head.stride;
   float sum = 0;
 #pragma unroll
   for (int c = lane; c < headDim; c += 32)
@@ -101,7 +108,7 @@ template <typename T, int headDim> __device__ void delta(const AttentionParamete
   for (int distance = 16; distance > 0; distance /= 2)
     sum += __shfl_xor_sync(kAllLanes, sum, distance);
   if (lane == 0)
-    p.delta[head.statistic + query] = sum;
+    p.delta[head.statistic() + query] = sum;
 }
 
 } // namespace seqpar::cuda

@@ -10,8 +10,9 @@
 namespace seqpar::cuda {
 
 template <typename T, int headDim, bool withDropout> struct Forward {
-  static constexpr AttentionTiling kTiling =
-      attentionTiling(AttentionKernel::Forward, AttentionStorage::BF16, headDim);
+  /// Tiles are the same for both 16-bit types.
+  static constexpr AttentionConfig kConfig = {AttentionStorage::BF16, headDim, withDropout};
+  static constexpr AttentionTiling kTiling = attentionTiling(AttentionKernel::Forward, kConfig);
   static constexpr int D = attentionColumns(headDim);
   static constexpr int kThreads = kTiling.threads(), kKeys = kTiling.columns;
   static constexpr int M = kTiling.rows / (16 * kTiling.warps), N = kKeys / 8;
@@ -24,10 +25,11 @@ template <typename T, int headDim, bool withDropout> struct Forward {
   char *queries, *keyTiles;
 
   Accumulators<M, D / 8> out;
+  KeepBits<M, N> keep;            ///< of the tile at hand
   float maximum[M][2], sum[M][2]; ///< sum: this lane's part of its row's
 
   __device__ explicit Forward(const AttentionParameters &p)
-      : p(p), head(p, headDim), lead(attentionLead(p, AttentionStorage::BF16, withDropout)),
+      : p(p), head(p, headDim), lead(attentionLead(p, kConfig)),
         firstQuery(blockIdx.x * kTiling.rows),
         row(threadIdx.x / 32 * 16 * M + threadIdx.x % 32 / 4), queries(sharedMemory()),
         keyTiles(queries + kTiling.rows * 2 * D) {}
@@ -35,10 +37,10 @@ template <typename T, int headDim, bool withDropout> struct Forward {
   __device__ void copyKeys(int tile, int stage) {
     char *to = keyTiles + stage * 2 * kKeyTileBytes;
     int first = tile * kKeys - lead;
-    copyTile<kKeys, D, headDim, kThreads>(to, static_cast<const T *>(p.k) + head.key, head.stride,
+    copyTile<kKeys, D, headDim, kThreads>(to, static_cast<const T *>(p.k) + head.key(), head.stride,
                                           first, p.keys);
     copyTile<kKeys, D, headDim, kThreads>(
-        to + kKeyTileBytes, static_cast<const T *>(p.v) + head.key, head.stride, first, p.keys);
+        to + kKeyTileBytes, static_cast<const T *>(p.v) + head.key(), head.stride, first, p.keys);
   }
 
   __device__ void begin() {
@@ -52,9 +54,9 @@ template <typename T, int headDim, bool withDropout> struct Forward {
         sum[m][r] = 0;
         if (p.initialize || query >= p.queries)
           continue;
-        maximum[m][r] = p.lse[head.statistic + query];
-        sum[m][r] = t == 0 ? p.sum[head.statistic + query] : 0.0f;
-        const float *from = p.accumulator + head.query + (long long)query * head.stride + 2 * t;
+        maximum[m][r] = p.lse[head.statistic() + query];
+        sum[m][r] = t == 0 ? p.sum[head.statistic() + query] : 0.0f;
+        const float *from = p.accumulator + head.query() + (long long)query * head.stride + 2 * t;
 #pragma unroll
         for (int n = 0; n < headDim / 8; ++n) {
           float2 value = *reinterpret_cast<const float2 *>(from + 8 * n);
@@ -98,20 +100,7 @@ template <typename T, int headDim, bool withDropout> struct Forward {
       }
   }
 
-  __device__ void drop(Accumulators<M, N> &s, const Dropout &dropout, int firstKey) {
-    int t = threadIdx.x % 4;
-#pragma unroll
-    for (int m = 0; m < M; ++m)
-#pragma unroll
-      for (int n = 0; n < N; ++n) {
-        Word keep = keepOfQuad(dropout, firstQuery + row + 16 * m, firstKey + 8 * n) >> 2 * t;
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-          s.at[m][n][i] = keep >> (i / 2 * 8 + i % 2) & 1 ? s.at[m][n][i] * dropout.scale : 0.0f;
-      }
-  }
-
-  __device__ void fold(const KeyBits<kKeys> &bits, int tile, int stage, const Dropout *dropout) {
+  __device__ void fold(const KeyBits<kKeys> &bits, int stage) {
     const char *keys = keyTiles + stage * 2 * kKeyTileBytes;
     Accumulators<M, N> s;
     multiplyRows<T>(s, downThenRight<D>(queries + threadIdx.x / 32 * 16 * M * 2 * D),
@@ -128,32 +117,36 @@ template <typename T, int headDim, bool withDropout> struct Forward {
               s.at[m][n][i] = -kInfinity;
     }
     softmax(s);
-    if constexpr (withDropout)
-      drop(s, *dropout, tile * kKeys - lead);
     LeftOperand<M, N / 2> probabilities;
-    packLeft<T, M, N>(probabilities, [&](int m, int n, int i) { return s.at[m][n][i]; });
+    packLeft<T, M, N>(probabilities, [&](int m, int n, int i) {
+      if constexpr (!withDropout)
+        return s.at[m][n][i];
+      return keep.has(m, n, i / 2 * 8 + i % 2) ? s.at[m][n][i] * p.keptScale : 0.0f;
+    });
     multiplyAddColumns<T>(out, probabilities, downThenRight<D>(keys + kKeyTileBytes));
   }
 
-  __device__ void loop(const Dropout *dropout) {
+  __device__ void loop() {
     int tiles = (p.keys + lead + kKeys - 1) / kKeys, stage = 0;
     KeyBits<kKeys> bits;
-    int tile = nextKeyTile(bits, head.mask, 0, tiles, lead, p.keys);
+    int tile = nextKeyTile(bits, head.mask(), 0, tiles, lead, p.keys);
     if (tile == tiles)
       return;
-    copyTile<kTiling.rows, D, headDim, kThreads>(queries, static_cast<const T *>(p.q) + head.query,
-                                                 head.stride, firstQuery, p.queries);
+    copyTile<kTiling.rows, D, headDim, kThreads>(
+        queries, static_cast<const T *>(p.q) + head.query(), head.stride, firstQuery, p.queries);
     copyKeys(tile, stage);
     copyAsyncCommit();
     while (tile < tiles) {
       KeyBits<kKeys> nextBits;
-      int next = nextKeyTile(nextBits, head.mask, tile + 1, tiles, lead, p.keys);
+      int next = nextKeyTile(nextBits, head.mask(), tile + 1, tiles, lead, p.keys);
       if (next < tiles)
         copyKeys(next, 1 - stage);
       copyAsyncCommit();
+      if constexpr (withDropout)
+        keep.drawRowsOfQueries(p, firstQuery + row, tile * kKeys - lead);
       copyAsyncWait<1>();
       __syncthreads();
-      fold(bits, tile, stage, dropout);
+      fold(bits, stage);
       __syncthreads(); // before the next but one tile is copied over this one
       tile = next;
       bits = nextBits;
@@ -178,7 +171,7 @@ template <typename T, int headDim, bool withDropout> struct Forward {
       }
     __syncwarp();
     constexpr int pieces = headDim / 8;
-    T *to = static_cast<T *>(p.out) + head.query;
+    T *to = static_cast<T *>(p.out) + head.query();
     for (int i = lane; i < 16 * M * pieces; i += 32) {
       int place = firstRow + i / pieces, piece = i % pieces, query = firstQuery + place;
       if (query < p.queries)
@@ -199,15 +192,15 @@ template <typename T, int headDim, bool withDropout> struct Forward {
         int query = firstQuery + row + 16 * m + 8 * r;
         if (t != 0 || query >= p.queries)
           continue;
-        p.lse[head.statistic + query] =
+        p.lse[head.statistic() + query] =
             p.finish ? logSumExp(maximum[m][r], sum[m][r]) : maximum[m][r];
         if (!p.finish)
-          p.sum[head.statistic + query] = sum[m][r];
+          p.sum[head.statistic() + query] = sum[m][r];
       }
     if (p.finish)
       writeOut();
     else
-      storeFloats<headDim>(out, p.accumulator + head.query, head.stride,
+      storeFloats<headDim>(out, p.accumulator + head.query(), head.stride,
                            firstQuery + threadIdx.x / 32 * 16 * M, p.queries, false);
   }
 };
@@ -216,12 +209,7 @@ template <typename T, int headDim, bool withDropout>
 __device__ void forward(const AttentionParameters &p) {
   Forward<T, headDim, withDropout> block(p);
   block.begin();
-  if constexpr (withDropout) {
-    Dropout dropout(p, block.head);
-    block.loop(&dropout);
-  } else {
-    block.loop(nullptr);
-  }
+  block.loop();
   block.end();
 }
 

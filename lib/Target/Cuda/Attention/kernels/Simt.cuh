@@ -16,7 +16,7 @@ namespace seqpar::cuda {
 
 template <int headDim, bool withDropout> struct Simt {
   static constexpr int kTile =
-      attentionTiling(AttentionKernel::Forward, AttentionStorage::F32, headDim).rows;
+      attentionTiling(AttentionKernel::Forward, {AttentionStorage::F32, headDim, withDropout}).rows;
   static constexpr int kThreads = 256;
   static constexpr int D = attentionColumns(headDim);
   static constexpr int kStride = D + kAttentionPadding,
@@ -151,7 +151,7 @@ template <int headDim, bool withDropout> struct Simt {
 #pragma unroll
     for (int j = 0; j < R; ++j) {
       int key = firstKey + x + 16 * j;
-      counts[j] = key < p.keys && head.mask[key] != 0;
+      counts[j] = key < p.keys && head.mask()[key] != 0;
       any |= counts[j];
     }
     return __syncthreads_or(any) != 0;
@@ -159,8 +159,7 @@ template <int headDim, bool withDropout> struct Simt {
 
   /// Probabilities and gradients of the scores of one tile. Operand tiles: 0 q, 1 k, 2 v, 3 dout.
   /// Score tiles: 0 probabilities after dropout, 1 gradients.
-  __device__ void backwardScores(const bool (&counts)[R], int firstQuery, int firstKey,
-                                 const Dropout *dropout) const {
+  __device__ void backwardScores(const bool (&counts)[R], int firstQuery, int firstKey) const {
     float s[R][R], ds[R][R];
     multiplyRows(s, operand(0), operand(1));
     multiplyRows(ds, operand(3), operand(2));
@@ -168,13 +167,13 @@ template <int headDim, bool withDropout> struct Simt {
     for (int i = 0; i < R; ++i) {
       int query = firstQuery + y + 16 * i;
       bool inside = query < p.queries;
-      float lse = inside ? p.lse[head.statistic + query] : 0.0f;
-      float delta = inside ? p.delta[head.statistic + query] : 0.0f;
+      float lse = inside ? p.lse[head.statistic() + query] : 0.0f;
+      float delta = inside ? p.delta[head.statistic() + query] : 0.0f;
 #pragma unroll
       for (int j = 0; j < R; ++j) {
         float probability = inside && counts[j] ? expf(s[i][j] * p.scale - lse) : 0.0f, kept = 1;
         if constexpr (withDropout)
-          kept = dropout->factor(query, firstKey + x + 16 * j);
+          kept = Dropout(p).factor(query, firstKey + x + 16 * j);
         s[i][j] = probability * kept;
         ds[i][j] = counts[j] ? probability * (ds[i][j] * kept - delta) : 0.0f;
       }
@@ -201,16 +200,15 @@ template <int headDim, bool withDropout> struct SimtForward : Simt<headDim, with
     for (int i = 0; i < R; ++i) {
       int query = firstQuery + y + 16 * i;
       bool read = !p.initialize && query < p.queries;
-      maximum[i] = read ? p.lse[head.statistic + query] : -kInfinity;
-      sum[i] = read ? p.sum[head.statistic + query] : 0.0f;
+      maximum[i] = read ? p.lse[head.statistic() + query] : -kInfinity;
+      sum[i] = read ? p.sum[head.statistic() + query] : 0.0f;
     }
     if (!p.initialize)
-      Base::forEach(out, p.accumulator + head.query, firstQuery, p.queries,
+      Base::forEach(out, p.accumulator + head.query(), firstQuery, p.queries,
                     [](float place, float &value) { value = place; });
   }
 
-  __device__ void softmax(float (&s)[R][R], const bool (&counts)[R], int firstKey,
-                          const Dropout *dropout) {
+  __device__ void softmax(float (&s)[R][R], const bool (&counts)[R], int firstKey) {
 #pragma unroll
     for (int i = 0; i < R; ++i) {
       float largest = maximum[i];
@@ -229,7 +227,7 @@ template <int headDim, bool withDropout> struct SimtForward : Simt<headDim, with
         s[i][j] = expf(s[i][j] - shift);
         total += s[i][j];
         if constexpr (withDropout)
-          s[i][j] *= dropout->factor(firstQuery + y + 16 * i, firstKey + x + 16 * j);
+          s[i][j] *= Dropout(p).factor(firstQuery + y + 16 * i, firstKey + x + 16 * j);
       }
 #pragma unroll
       for (int distance = 8; distance > 0; distance /= 2)
@@ -244,18 +242,18 @@ template <int headDim, bool withDropout> struct SimtForward : Simt<headDim, with
   }
 
   /// Operand tiles: 0 q, 1 k, 2 v.
-  __device__ void loop(const Dropout *dropout) {
-    Base::load(Base::operand(0), p.q, head.query, firstQuery, p.queries);
+  __device__ void loop() {
+    Base::load(Base::operand(0), p.q, head.query(), firstQuery, p.queries);
     for (int firstKey = 0; firstKey < p.keys; firstKey += kTile) {
       bool counts[R];
       if (!Base::loadMask(counts, firstKey)) // a barrier: the tiles before are done with
         continue;
-      Base::load(Base::operand(1), p.k, head.key, firstKey, p.keys);
-      Base::load(Base::operand(2), p.v, head.key, firstKey, p.keys);
+      Base::load(Base::operand(1), p.k, head.key(), firstKey, p.keys);
+      Base::load(Base::operand(2), p.v, head.key(), firstKey, p.keys);
       __syncthreads();
       float s[R][R];
       Base::multiplyRows(s, Base::operand(0), Base::operand(1));
-      softmax(s, counts, firstKey, dropout);
+      softmax(s, counts, firstKey);
       Base::storeScores(Base::scores(3, 0), s);
       __syncthreads();
       Base::template multiplyAdd<false>(out, Base::scores(3, 0), Base::operand(2));
@@ -267,9 +265,9 @@ template <int headDim, bool withDropout> struct SimtForward : Simt<headDim, with
     for (int i = 0; i < R; ++i) {
       int query = firstQuery + y + 16 * i;
       if (x == 0 && query < p.queries) {
-        p.lse[head.statistic + query] = p.finish ? logSumExp(maximum[i], sum[i]) : maximum[i];
+        p.lse[head.statistic() + query] = p.finish ? logSumExp(maximum[i], sum[i]) : maximum[i];
         if (!p.finish)
-          p.sum[head.statistic + query] = sum[i];
+          p.sum[head.statistic() + query] = sum[i];
       }
       float factor = p.finish ? inverseSum(maximum[i], sum[i]) : 1.0f;
 #pragma unroll
@@ -279,25 +277,14 @@ template <int headDim, bool withDropout> struct SimtForward : Simt<headDim, with
           out[i][g][e] *= factor;
     }
     float *to = p.finish ? static_cast<float *>(p.out) : p.accumulator;
-    Base::store(out, to + head.query, firstQuery, p.queries, 1.0f, false);
+    Base::store(out, to + head.query(), firstQuery, p.queries, 1.0f, false);
   }
 };
-
-/// Calls function(dropout), a null pointer without.
-template <bool withDropout, typename Function>
-__device__ void withDropoutOf(const AttentionParameters &p, const Head &head, Function &&function) {
-  if constexpr (withDropout) {
-    Dropout dropout(p, head);
-    function(&dropout);
-  } else {
-    function(static_cast<const Dropout *>(nullptr));
-  }
-}
 
 template <int headDim, bool withDropout> __device__ void simtForward(const AttentionParameters &p) {
   SimtForward<headDim, withDropout> block(p);
   block.begin();
-  withDropoutOf<withDropout>(p, block.head, [&](const Dropout *d) { block.loop(d); });
+  block.loop();
   block.end();
 }
 
@@ -314,22 +301,20 @@ __device__ void simtBackwardKeys(const AttentionParameters &p) {
   bool any = block.loadMask(counts, firstKey);
   if (!any && p.accumulateKV)
     return;
-  withDropoutOf<withDropout>(p, block.head, [&](const Dropout *dropout) {
-    block.load(block.operand(1), p.k, block.head.key, firstKey, p.keys);
-    block.load(block.operand(2), p.v, block.head.key, firstKey, p.keys);
-    for (int firstQuery = 0; any && firstQuery < p.queries; firstQuery += Block::kTile) {
-      __syncthreads();
-      block.load(block.operand(0), p.q, block.head.query, firstQuery, p.queries);
-      block.load(block.operand(3), p.dout, block.head.query, firstQuery, p.queries);
-      __syncthreads();
-      block.backwardScores(counts, firstQuery, firstKey, dropout);
-      __syncthreads();
-      block.template multiplyAdd<true>(dv, block.scores(4, 0), block.operand(3));
-      block.template multiplyAdd<true>(dk, block.scores(4, 1), block.operand(0));
-    }
-  });
-  block.store(dk, p.dk + block.head.key, firstKey, p.keys, p.scale, p.accumulateKV);
-  block.store(dv, p.dv + block.head.key, firstKey, p.keys, 1.0f, p.accumulateKV);
+  block.load(block.operand(1), p.k, block.head.key(), firstKey, p.keys);
+  block.load(block.operand(2), p.v, block.head.key(), firstKey, p.keys);
+  for (int firstQuery = 0; any && firstQuery < p.queries; firstQuery += Block::kTile) {
+    __syncthreads();
+    block.load(block.operand(0), p.q, block.head.query(), firstQuery, p.queries);
+    block.load(block.operand(3), p.dout, block.head.query(), firstQuery, p.queries);
+    __syncthreads();
+    block.backwardScores(counts, firstQuery, firstKey);
+    __syncthreads();
+    block.template multiplyAdd<true>(dv, block.scores(4, 0), block.operand(3));
+    block.template multiplyAdd<true>(dk, block.scores(4, 1), block.operand(0));
+  }
+  block.store(dk, p.dk + block.head.key(), firstKey, p.keys, p.scale, p.accumulateKV);
+  block.store(dv, p.dv + block.head.key(), firstKey, p.keys, 1.0f, p.accumulateKV);
 }
 
 /// dq of a tile of queries.
@@ -340,22 +325,20 @@ __device__ void simtBackwardQueries(const AttentionParameters &p) {
   int firstQuery = blockIdx.x * Block::kTile;
   typename Block::Result dq;
   Block::clear(dq);
-  withDropoutOf<withDropout>(p, block.head, [&](const Dropout *dropout) {
-    block.load(block.operand(0), p.q, block.head.query, firstQuery, p.queries);
-    block.load(block.operand(3), p.dout, block.head.query, firstQuery, p.queries);
-    for (int firstKey = 0; firstKey < p.keys; firstKey += Block::kTile) {
-      bool counts[Block::R];
-      if (!block.loadMask(counts, firstKey)) // a barrier: the tiles before are done with
-        continue;
-      block.load(block.operand(1), p.k, block.head.key, firstKey, p.keys);
-      block.load(block.operand(2), p.v, block.head.key, firstKey, p.keys);
-      __syncthreads();
-      block.backwardScores(counts, firstQuery, firstKey, dropout);
-      __syncthreads();
-      block.template multiplyAdd<false>(dq, block.scores(4, 1), block.operand(1));
-    }
-  });
-  block.store(dq, p.dq + block.head.query, firstQuery, p.queries, p.scale, !p.initialize);
+  block.load(block.operand(0), p.q, block.head.query(), firstQuery, p.queries);
+  block.load(block.operand(3), p.dout, block.head.query(), firstQuery, p.queries);
+  for (int firstKey = 0; firstKey < p.keys; firstKey += Block::kTile) {
+    bool counts[Block::R];
+    if (!block.loadMask(counts, firstKey)) // a barrier: the tiles before are done with
+      continue;
+    block.load(block.operand(1), p.k, block.head.key(), firstKey, p.keys);
+    block.load(block.operand(2), p.v, block.head.key(), firstKey, p.keys);
+    __syncthreads();
+    block.backwardScores(counts, firstQuery, firstKey);
+    __syncthreads();
+    block.template multiplyAdd<false>(dq, block.scores(4, 1), block.operand(1));
+  }
+  block.store(dq, p.dq + block.head.query(), firstQuery, p.queries, p.scale, !p.initialize);
 }
 
 } // namespace seqpar::cuda

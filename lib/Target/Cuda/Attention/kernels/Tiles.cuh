@@ -218,24 +218,55 @@ __device__ inline int nextKeyTile(KeyBits<columns> &bits, const int *mask, int t
   return tile;
 }
 
-/// Which of a lane's four elements of 8 columns are kept. Neighbouring lanes need the same Philox
-/// blocks, so each computes one of them and they exchange the outcome. Columns are keys: bit
-/// 8 * r + 2 * t + e belongs to query `row` + 8 * r and key `column` + 2 * t + e. The lanes of a
-/// quad (same row g) share two rows of eight keys.
-__device__ inline Word keepOfQuad(const Dropout &dropout, int row, int column) {
-  int t = threadIdx.x % 4;
-  Word bits = dropout.keepFour(row + 8 * (t / 2), column + 4 * (t % 2)) << 4 * t;
-  bits |= __shfl_xor_sync(kAllLanes, bits, 1);
-  return bits | __shfl_xor_sync(kAllLanes, bits, 2);
-}
-/// The same where rows are keys: bit 4 * (2 * r + e) + g % 4 belongs to key `row` + 8 * r and query
-/// `column` + e. The four lanes that share t and g / 4 share two columns of twice four keys; `row`
-/// is that of the first of them.
-__device__ inline Word keepOfColumns(const Dropout &dropout, int row, int column) {
-  int u = threadIdx.x / 4 % 4;
-  Word bits = dropout.keepFour(column + u % 2, row + 8 * (u / 2)) << 4 * u;
-  bits |= __shfl_xor_sync(kAllLanes, bits, 4);
-  return bits | __shfl_xor_sync(kAllLanes, bits, 8);
-}
+/// Which probabilities of a lane are kept: 16 bits for each 8 columns of 16 rows. Neighbouring
+/// lanes need the same Philox blocks, so each computes one of them and they exchange the outcome.
+/// The bits are drawn before the scores are computed, when registers are free.
+template <int M, int N> struct KeepBits {
+  Word word[M][N / 2];
+
+  /// Rows are queries `row` + 16 * m..., columns keys `column` + 8 * n...; `row` is the lane's. The
+  /// lanes of a quad share two rows of eight keys. Element i has bit i / 2 * 8 + i % 2.
+  __device__ void drawRowsOfQueries(const AttentionParameters &p, int row, int column) {
+    Dropout dropout(p);
+    int t = threadIdx.x % 4;
+    draw([&](int m, int n) {
+      Word bits = dropout.keepFour(row + 16 * m + 8 * (t / 2), column + 8 * n + 4 * (t % 2))
+                  << 4 * t;
+      bits |= __shfl_xor_sync(kAllLanes, bits, 1);
+      return (bits | __shfl_xor_sync(kAllLanes, bits, 2)) >> 2 * t;
+    });
+  }
+
+  /// Rows are keys `row` + 16 * m..., columns queries `column` + 8 * n...; `row` is the warp's. The
+  /// four lanes that share t and g / 4 share two columns of twice four keys. Element i has bit 4 *
+  /// i.
+  __device__ void drawRowsOfKeys(const AttentionParameters &p, int row, int column) {
+    Dropout dropout(p);
+    int lane = threadIdx.x % 32, u = lane / 4 % 4;
+    draw([&](int m, int n) {
+      Word bits = dropout.keepFour(column + 8 * n + lane % 4 * 2 + u % 2,
+                                   row + 16 * m + lane / 16 * 4 + 8 * (u / 2))
+                  << 4 * u;
+      bits |= __shfl_xor_sync(kAllLanes, bits, 4);
+      return (bits | __shfl_xor_sync(kAllLanes, bits, 8)) >> u;
+    });
+  }
+
+  __device__ bool has(int m, int n, int bit) const {
+    return word[m][n / 2] >> (n % 2 * 16 + bit) & 1;
+  }
+
+private:
+  /// Bits above the 16 of a part spill into the next one, but not to where it is read.
+  template <typename Function> __device__ void draw(Function &&sixteen) {
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int n = 0; n < N / 2; ++n) {
+        Word low = sixteen(m, 2 * n);
+        word[m][n] = low | sixteen(m, 2 * n + 1) << 16;
+      }
+  }
+};
 
 } // namespace seqpar::cuda
