@@ -35,8 +35,7 @@ std::string instance(AttentionKernel kernel, const AttentionConfig &config) {
 std::string entry(AttentionKernel kernel, const AttentionConfig &config) {
   AttentionTiling tiling = attentionTiling(kernel, config);
   return "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(tiling.threads()) +
-         ")\n" + attentionEntry(kernel, config) +
-         "(const seqpar::cuda::AttentionParameters p) {\n  seqpar::cuda::" +
+         ")\n" + attentionEntry(kernel, config) + "(const AttentionParameters p) {\n  " +
          instance(kernel, config) + "(p);\n}\n";
 }
 
@@ -55,6 +54,7 @@ std::string attentionSource(std::span<const AttentionConfig> configs) {
     text += kKernelTextForward;
     text += kKernelTextBackward;
   }
+  text += "\nusing namespace seqpar::cuda;\n";
   std::set<std::string> entries;
   for (const AttentionConfig &config : configs) {
     assert(attentionSupports(config.storage, config.headDim) && "no such kernel");

@@ -79,25 +79,28 @@ struct AttentionConfig {
 /// and loops over the other side in tiles of `columns`.
 struct AttentionTiling {
   int rows, columns, warps, sharedBytes;
-  constexpr int threads() const { return 32 * warps; }
+  SEQPAR_ON_BOTH_SIDES constexpr int threads() const { return 32 * warps; }
 };
 
 /// Head dimensions that a storage type has kernels for.
-constexpr bool attentionSupports(AttentionStorage storage, int headDim) {
+SEQPAR_ON_BOTH_SIDES constexpr bool attentionSupports(AttentionStorage storage, int headDim) {
   if (storage == AttentionStorage::F32)
     return headDim >= 1 && headDim <= 256;
   return headDim >= 8 && headDim <= 128 && headDim % 8 == 0;
 }
 
 /// The head dimension as tiles hold it: padded with zeros to whole steps of the products.
-constexpr int attentionColumns(int headDim) { return (headDim + 31) / 32 * 32; }
+SEQPAR_ON_BOTH_SIDES constexpr int attentionColumns(int headDim) {
+  return (headDim + 31) / 32 * 32;
+}
 
 /// Extra floats per row of an fp32 tile, so that rows start in different banks.
 constexpr int kAttentionPadding = 4;
 /// The same for fp32 scores.
 constexpr int kAttentionScorePadding = 16;
 
-constexpr AttentionTiling attentionTiling(AttentionKernel kernel, AttentionConfig config) {
+SEQPAR_ON_BOTH_SIDES constexpr AttentionTiling attentionTiling(AttentionKernel kernel,
+                                                               AttentionConfig config) {
   int d = attentionColumns(config.headDim);
   if (kernel == AttentionKernel::Delta)
     return {8, 0, 8, 0}; // a warp per query

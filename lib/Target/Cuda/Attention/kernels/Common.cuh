@@ -3,8 +3,8 @@
 namespace seqpar::cuda {
 
 constexpr float kLog2E = 1.44269504088896341f;
-constexpr float kInfinity = __builtin_huge_valf();
 
+__device__ inline float infinity() { return __int_as_float(0x7f800000); }
 __device__ inline float toFloat(float value) { return value; }
 
 /// One head of one sample: where a block of threads works. Nothing of it is kept in registers that
@@ -70,15 +70,15 @@ struct Dropout {
 /// What a running maximum is subtracted as: without any key so far the difference with -infinity
 /// would be NaN, and any finite number will do.
 __device__ inline float finiteMaximum(float maximum) {
-  return maximum == -kInfinity ? 0.0f : maximum;
+  return maximum == -infinity() ? 0.0f : maximum;
 }
 
 /// Factor of the normalisation, and log-sum-exp. A query without any key gets 0 and +infinity.
 __device__ inline float inverseSum(float maximum, float sum) {
-  return maximum == -kInfinity ? 0.0f : 1.0f / sum;
+  return maximum == -infinity() ? 0.0f : 1.0f / sum;
 }
 __device__ inline float logSumExp(float maximum, float sum) {
-  return maximum == -kInfinity ? kInfinity : maximum + logf(sum);
+  return maximum == -infinity() ? infinity() : maximum + logf(sum);
 }
 
 /// Gradient of a score, up to the scale: probability * (gradient of the probability - delta). The

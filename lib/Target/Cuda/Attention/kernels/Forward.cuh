@@ -50,7 +50,7 @@ template <typename T, int headDim, bool withDropout> struct Forward {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         int query = firstQuery + row + 16 * m + 8 * r, t = threadIdx.x % 4;
-        maximum[m][r] = -kInfinity;
+        maximum[m][r] = -infinity();
         sum[m][r] = 0;
         if (p.initialize || query >= p.queries)
           continue;
@@ -73,7 +73,7 @@ template <typename T, int headDim, bool withDropout> struct Forward {
     for (int m = 0; m < M; ++m)
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        float largest = -kInfinity;
+        float largest = -infinity();
 #pragma unroll
         for (int n = 0; n < N; ++n)
           largest = fmaxf(largest, fmaxf(s.at[m][n][2 * r], s.at[m][n][2 * r + 1]));
@@ -114,7 +114,7 @@ template <typename T, int headDim, bool withDropout> struct Forward {
 #pragma unroll
           for (int i = 0; i < 4; ++i)
             if (!bits.has(8 * n + 2 * t + i % 2))
-              s.at[m][n][i] = -kInfinity;
+              s.at[m][n][i] = -infinity();
     }
     softmax(s);
     LeftOperand<M, N / 2> probabilities;

@@ -200,7 +200,7 @@ template <int headDim, bool withDropout> struct SimtForward : Simt<headDim, with
     for (int i = 0; i < R; ++i) {
       int query = firstQuery + y + 16 * i;
       bool read = !p.initialize && query < p.queries;
-      maximum[i] = read ? p.lse[head.statistic() + query] : -kInfinity;
+      maximum[i] = read ? p.lse[head.statistic() + query] : -infinity();
       sum[i] = read ? p.sum[head.statistic() + query] : 0.0f;
     }
     if (!p.initialize)
@@ -214,7 +214,7 @@ template <int headDim, bool withDropout> struct SimtForward : Simt<headDim, with
       float largest = maximum[i];
 #pragma unroll
       for (int j = 0; j < R; ++j) {
-        s[i][j] = counts[j] ? s[i][j] * p.scale : -kInfinity;
+        s[i][j] = counts[j] ? s[i][j] * p.scale : -infinity();
         largest = fmaxf(largest, s[i][j]);
       }
 #pragma unroll
