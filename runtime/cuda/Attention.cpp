@@ -52,7 +52,7 @@ CUfunction Attention::function(Kernel kernel, const Config &config) {
   if (auto found = functions.find(key); found != functions.end())
     return found->second;
   CUfunction function = images.get(attentionEntry(kernel, config));
-  int shared = attentionTiling(kernel, config.storage, config.headDim).sharedBytes;
+  int shared = attentionTiling(kernel, config).sharedBytes;
   if (shared > 48 * 1024)
     context.driver().check(context->cuFuncSetAttribute(
                                function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared),
@@ -62,7 +62,7 @@ CUfunction Attention::function(Kernel kernel, const Config &config) {
 
 void Attention::launch(Kernel kernel, const Config &config, Parameters &parameters,
                        const Stream &stream) {
-  auto tiling = attentionTiling(kernel, config.storage, config.headDim);
+  auto tiling = attentionTiling(kernel, config);
   auto grid = attentionGrid(kernel, config, parameters);
   void *arguments[] = {&parameters};
   CUresult result = context->cuLaunchKernel(
