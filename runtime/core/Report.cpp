@@ -124,6 +124,10 @@ void writeProfile(const std::string &path, int64_t steps, const Profiler &profil
     text += fmt::format(",\"{}_ms\":{:.3f}", name,
                         static_cast<double>(profiler.nanoseconds(category)) / 1e6);
   }
+  for (int i = 0; i < kTrafficKinds; ++i) {
+    auto traffic = static_cast<Traffic>(i);
+    text += fmt::format(",\"{}_bytes\":{}", trafficName(traffic), communicator.bytesSent(traffic));
+  }
   writeGathered(path, fmt::format("{{\"steps\":{},\"ranks\":[\n", steps), text + "}", "\n]}\n",
                 communicator);
 }

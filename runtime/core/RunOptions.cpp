@@ -138,7 +138,7 @@ void addFiles(CLI::App &app, RunOptions &o) {
       ->capture_default_str();
   group.add("--load", o.load, "checkpoint, or folder of which the newest one is taken");
   group.add("--memory-report", o.memoryReport, "JSON file, bytes of each rank");
-  group.add("--profile", o.profile, "JSON file, time of each rank by category");
+  group.add("--profile", o.profile, "JSON file, time of each rank by category and bytes it sent by kind");
   group.add("--trace", o.trace, "Chrome trace of the run's first events, a row per rank");
 }
 

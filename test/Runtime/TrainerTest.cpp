@@ -342,6 +342,8 @@ TEST_F(Trainer, ReportsMemoryTimeAndTrace) {
   EXPECT_EQ(profile["steps"], 4);
   EXPECT_GT(profile["ranks"][1]["attention_ms"].get<double>(), 0);
   EXPECT_GT(profile["ranks"][0]["feed_ms"].get<double>(), 0);
+  EXPECT_GT(profile["ranks"][2]["ring_shift_bytes"].get<uint64_t>(), 0u);
+  EXPECT_EQ(profile["ranks"][2]["all_gather_bytes"], 0);
   auto events = nlohmann::json::parse(contents("trace.json"))["traceEvents"];
   int attention = 0;
   for (const auto &event : events)

@@ -25,6 +25,8 @@ namespace seqpar::rt {
 /// What bytes are sent for; each kind is counted.
 enum class Traffic : int { RingShift, PointToPoint, AllReduce, AllGather, ReduceScatter };
 inline constexpr int kTrafficKinds = 5;
+/// "ring_shift", "point_to_point", "all_reduce", "all_gather", "reduce_scatter".
+const char *trafficName(Traffic traffic);
 
 /// Elements that collectives can add.
 enum class ElementType : int { F32, F64, I32, I64 };
