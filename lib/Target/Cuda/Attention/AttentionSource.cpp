@@ -34,8 +34,10 @@ std::string instance(AttentionKernel kernel, const AttentionConfig &config) {
 
 std::string entry(AttentionKernel kernel, const AttentionConfig &config) {
   AttentionTiling tiling = attentionTiling(kernel, config);
+  // Asked for one block a multiprocessor, the assembler does not spill to fit two.
+  const char *blocks = config.storage == AttentionStorage::F32 ? ", 1" : "";
   return "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(tiling.threads()) +
-         ")\n" + attentionEntry(kernel, config) + "(const AttentionParameters p) {\n  " +
+         blocks + ")\n" + attentionEntry(kernel, config) + "(const AttentionParameters p) {\n  " +
          instance(kernel, config) + "(p);\n}\n";
 }
 
