@@ -15,6 +15,8 @@ namespace seqpar::rt {
 Report::Report(const RunOptions &options, bool append, bool plain) : options(options) {
   terminal = !plain && isatty(STDOUT_FILENO);
   interval = options.logInterval ? options.logInterval : std::max<int64_t>(1, options.steps / 50);
+  if (!options.tensorboard.empty())
+    events.emplace(options.tensorboard);
   if (options.log.empty())
     return;
   log = std::fopen(options.log.c_str(), append ? "ae" : "we");
@@ -31,7 +33,28 @@ Report::~Report() {
 void Report::step(const LoggedStep &logged) {
   if (log)
     write(logged);
+  if (events)
+    writeEvents(logged);
   print(logged);
+}
+
+void Report::writeEvents(const LoggedStep &logged) {
+  const StepRecord &record = logged.record;
+  auto narrow = [](double value) { return static_cast<float>(value); };
+  double tokensPerSecond = static_cast<double>(record.tokens) * 1e3 / std::max(record.stepMs, 1e-6);
+  std::vector<Scalar> scalars = {{"loss", narrow(record.loss)},
+                                 {"mlm_loss", narrow(record.mlmLoss)},
+                                 {"sop_loss", narrow(record.sopLoss)},
+                                 {"lr", narrow(record.lr)},
+                                 {"grad_norm", narrow(record.gradNorm)},
+                                 {"loss_scale", narrow(record.lossScale)},
+                                 {"tokens_per_second", narrow(tokensPerSecond)}};
+  if (logged.evaluated) {
+    scalars.push_back({"valid_loss", narrow(logged.evaluation.loss)});
+    scalars.push_back({"valid_mlm_loss", narrow(logged.evaluation.mlmLoss)});
+    scalars.push_back({"valid_sop_loss", narrow(logged.evaluation.sopLoss)});
+  }
+  events->write(record.step, scalars);
 }
 
 void Report::write(const LoggedStep &logged) {

@@ -1,12 +1,14 @@
 //===- Report.h - what a run tells ------------------------------*- C++ -*-===//
 #pragma once
 
+#include "TensorBoard.h"
 #include "seqpar/rt/Communicator.h"
 #include "seqpar/rt/Profiler.h"
 #include "seqpar/rt/Trainer.h"
 
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 
 namespace seqpar::rt {
@@ -23,7 +25,7 @@ struct LoggedStep {
   bool evaluated = false;
 };
 
-/// The log file and the printed lines. Used by the thread that reports.
+/// The log file, the event file and the printed lines. Used by the thread that reports.
 class Report {
 public:
   /// Opens the log; `append` goes on with the one that is there. `plain` prints lines even on a
@@ -37,10 +39,12 @@ public:
 
 private:
   void write(const LoggedStep &logged);
+  void writeEvents(const LoggedStep &logged);
   void print(const LoggedStep &logged);
 
   const RunOptions &options;
   std::FILE *log = nullptr;
+  std::optional<TensorBoard> events;
   bool terminal = false, lineOpen = false;
   int64_t interval = 1;
   double smoothMs = 0; ///< of the steps, for the time left

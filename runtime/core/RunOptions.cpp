@@ -130,6 +130,7 @@ void addFiles(CLI::App &app, RunOptions &o) {
   group.add("--save-parameters", o.saveParameters,
             "safetensors file for the parameters after the last step");
   group.add("--log", o.log, "JSON lines, one per step");
+  group.add("--tensorboard", o.tensorboard, "folder for an event file of TensorBoard, read as it grows");
   group.add("--save", o.save, "folder for checkpoints");
   group
       .add("--save-interval", o.saveInterval,
@@ -138,7 +139,8 @@ void addFiles(CLI::App &app, RunOptions &o) {
       ->capture_default_str();
   group.add("--load", o.load, "checkpoint, or folder of which the newest one is taken");
   group.add("--memory-report", o.memoryReport, "JSON file, bytes of each rank");
-  group.add("--profile", o.profile, "JSON file, time of each rank by category and bytes it sent by kind");
+  group.add("--profile", o.profile,
+            "JSON file, time of each rank by category and bytes it sent by kind");
   group.add("--trace", o.trace, "Chrome trace of the run's first events, a row per rank");
 }
 

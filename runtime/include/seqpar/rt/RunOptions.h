@@ -37,8 +37,8 @@ struct RunOptions {
   int64_t evalInterval = 0, evalIters = 10;
 
   // Files.
-  std::string initFrom, saveGradients, saveParameters, log, save, load, memoryReport, profile,
-      trace;
+  std::string initFrom, saveGradients, saveParameters, log, tensorboard, save, load, memoryReport,
+      profile, trace;
   int64_t saveInterval = 0; ///< steps between checkpoints; 0: only at the end
 
   // Machine.
