@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 
 import lit.formats
@@ -23,6 +24,15 @@ if config.have_mpi:
 config.substitutions.append(("%mpirun", "mpirun --oversubscribe"))
 config.environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
 config.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
+
+# Tests that compile CUDA C++ need a part of the toolkit, which CMake looks for.
+if config.seqpar_nvrtc:
+    config.available_features.add("nvrtc")
+else:
+    lit_config.note("no NVRTC: tests that compile CUDA kernels are off")
+if config.seqpar_nvcc and shutil.which("g++"):
+    config.available_features.add("nvcc")
+    config.substitutions.append(("%nvcc", config.seqpar_nvcc))
 
 # The scripts that compare numbers need a Python with NumPy, which need not be the first one in the PATH.
 for python in ("python3", "/usr/bin/python3"):

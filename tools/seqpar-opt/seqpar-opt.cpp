@@ -3,6 +3,7 @@
 #include "seqpar/InitAll.h"
 #include "seqpar/Pipelines/Pipelines.h"
 #include "seqpar/Target/Cpu/EmitCpu.h"
+#include "seqpar/Target/Cuda/EmitCuda.h"
 
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
@@ -13,6 +14,7 @@ int main(int argc, char **argv) {
   seqpar::registerAllPasses();
   seqpar::registerPhases();
   seqpar::cpu::registerPasses();
+  seqpar::cuda::registerPasses();
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();
   return mlir::asMainReturnCode(

@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 #include "Compile.h"
 
+#include "seqpar/Target/Cuda/EmitCuda.h"
 #include "seqpar/rt/AtomicFile.h"
 #include "seqpar/rt/Error.h"
 #include "seqpar/rt/Processes.h"
@@ -15,7 +16,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <chrono>
 #include <limits>
 
 using namespace seqpar;
@@ -133,7 +137,13 @@ rt::ProgramFile loadProgram(Options &options, bool writes) {
     return rt::ProgramFile::fromFile(options.model);
   }
   resolveBatch(options);
+  if (options.run.device == "cuda")
+    options.compile.cudaArchitectures.assign(std::begin(cuda::kArchitectures), std::end(cuda::kArchitectures));
+  auto start = std::chrono::steady_clock::now();
   std::vector<uint8_t> bytes = tool::compileModel(options.model, options.compile);
+  if (options.run.device == "cuda" && writes)
+    fmt::print("compiled for cuda ({}) with NVRTC {} in {:.1f} s\n", fmt::join(options.compile.cudaArchitectures, ", "),
+               cuda::getNvrtcVersion(), std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   rt::ProgramFile program = rt::ProgramFile::fromBytes(bytes, options.model);
   if (!options.emitProgram.empty() && writes) {
     rt::AtomicFile file(options.emitProgram);
@@ -158,11 +168,16 @@ int run(Options &options, rt::Processes &processes) {
     fmt::print("{}", tool::compileToText(options.model, options.compile, options.compileTo));
     return 0;
   }
+  // Without a step nothing runs on a device, so that the machine need not have it.
+  rt::RunOptions device = options.run;
+  if (options.run.steps == 0 && device.device == "cuda")
+    device.device = "cpu";
+  rt::DeviceFactory factory = rt::deviceFactory(device);
   // Every process compiles, to the same bytes: that takes no longer than sending them, and shows that it is so.
   if (!processes.isFirst())
     options.compile.dumpDirectory.clear();
   rt::ProgramFile program = loadProgram(options, processes.isFirst());
-  rt::train(program, options.run, rt::deviceFactory(options.run), {}, &processes);
+  rt::train(program, options.run, factory, {}, &processes);
   return 0;
 }
 

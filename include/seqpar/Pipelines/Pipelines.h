@@ -27,6 +27,7 @@ struct CompileOptions {
   double dropout = 0.0;
   std::string attention = "ring"; ///< or "all-gather"
   std::vector<std::string> cpuTargets = {"x86-64-v4", "x86-64-v3"};
+  std::vector<std::string> cudaArchitectures; ///< empty: no code for CUDA
   std::string dumpDirectory; ///< empty: no dumps
   std::string reproducer;    ///< file for a phase that fails; empty: see runPhase
   std::function<void(llvm::StringRef phase, const PhaseFailure &failure)> onFailure;
@@ -48,7 +49,8 @@ llvm::LogicalResult runPhases(mlir::ModuleOp module, const CompileOptions &optio
 /// All phases. The bytes are those of a program file.
 llvm::FailureOr<std::vector<uint8_t>> compile(mlir::ModuleOp module, const CompileOptions &options);
 
-/// Phase emit: from a plan to the program's bytes.
+/// Phase emit: from a plan to the program's bytes. With a dump directory, also writes the CUDA C++
+/// there, one file NAME.cu for each group of kernels.
 llvm::FailureOr<std::vector<uint8_t>> emitProgram(mlir::ModuleOp module, const CompileOptions &options);
 
 /// Registers the phases as pass pipelines.

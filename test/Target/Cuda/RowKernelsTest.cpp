@@ -1,0 +1,274 @@
+//===- RowKernelsTest.cpp - CUDA text of row kernels against the interpreter --===//
+//
+// The text is compiled once for the host, all kernels together, and run there.
+//
+//===----------------------------------------------------------------------===//
+#include "HostRowKernels.h"
+#include "RowKernelFixture.h"
+
+#include "seqpar/Target/Cuda/EmitCuda.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <memory>
+
+using namespace mlir;
+using namespace seqpar;
+using namespace seqpar::test;
+
+namespace {
+
+/// Extents below, at and above those of a warp, a block in registers, and one that is not.
+constexpr int64_t kColumns[] = {1, 7, 16, 33, 768, 1100, 5000};
+constexpr const char *kFiles[] = {
+    "adamw.mlir",          "bias-gelu-erf.mlir", "bias-gelu-tanh.mlir",  "bias-residual.mlir",
+    "cross-entropy.mlir",  "dropout.mlir",       "embedding.mlir",       "gelu-erf-grad.mlir",
+    "gelu-tanh-grad.mlir", "integers.mlir",      "layer-norm-grad.mlir", "layer-norm.mlir",
+    "scatter.mlir",        "sum-of-squares.mlir"};
+
+/// The kernels of all files with all extents. How many rows there are does not matter to a kernel.
+class Kernels {
+public:
+  static Kernels &get() {
+    static Kernels kernels;
+    return kernels;
+  }
+
+  MLIRContext context;
+
+  /// The case's kernel is among those compiled.
+  const Kernel &find(RowKernelCase &kernel) {
+    FailureOr<KernelTable> own = collectKernels(*kernel.module);
+    EXPECT_TRUE(succeeded(own) && own->kernels.size() == 1);
+    return table.kernels.at(known.at({own->kernels[0].symbol, own->kernels[0].columns}));
+  }
+
+  void run(const Kernel &kernel, void *const *operands, int64_t rows, bool accumulate,
+           unsigned order) {
+    host->run(kernel, operands, rows, accumulate, order);
+  }
+
+private:
+  Kernels() {
+    loadKernelDialects(context);
+    OwningOpRef<ModuleOp> all = ModuleOp::create(UnknownLoc::get(&context));
+    for (const char *file : kFiles)
+      for (int64_t columns : kColumns)
+        add(*all, file, columns);
+    add(*all, "scalars.mlir", 1);
+    FailureOr<KernelTable> collected = collectKernels(*all);
+    EXPECT_TRUE(succeeded(collected));
+    table = std::move(*collected);
+    for (size_t i = 0; i < table.kernels.size(); ++i) {
+      std::string symbol = table.kernels[i].symbol;
+      known[{symbol.substr(0, symbol.rfind('_')) + "_0", table.kernels[i].columns}] = i;
+    }
+    FailureOr<std::string> source = cuda::buildRowSource(*all, table);
+    EXPECT_TRUE(succeeded(source));
+    host = std::make_unique<HostRowKernels>(*source, table.kernels);
+  }
+
+  void add(ModuleOp all, const char *file, int64_t columns) {
+    RowKernelCase kernel(context, file, {5, columns, columns});
+    for (Operation &op : llvm::make_early_inc_range(*kernel.module->getBody()))
+      op.moveBefore(all.getBody(), all.getBody()->end());
+  }
+
+  KernelTable table;
+  std::map<std::pair<std::string, int64_t>, size_t> known;
+  std::unique_ptr<HostRowKernels> host;
+};
+
+class CudaRowKernels : public testing::TestWithParam<int64_t> {
+protected:
+  void check(RowKernelCase &kernel, double tolerance = 1e-5) {
+    const Kernel &compiled = all.find(kernel);
+    for (unsigned order : kOrders) {
+      SCOPED_TRACE(compiled.symbol + " with order " + std::to_string(order));
+      auto run = [&](void *const *operands, int64_t rows) {
+        all.run(compiled, operands, rows, /*accumulate=*/true, order);
+      };
+      kernel.check(run, tolerance);
+    }
+  }
+
+  Kernels &all = Kernels::get();
+  MLIRContext &context = all.context;
+};
+
+INSTANTIATE_TEST_SUITE_P(Columns, CudaRowKernels, testing::ValuesIn(kColumns));
+
+TEST_P(CudaRowKernels, layerNorm) {
+  if (GetParam() == 1)
+    return; // its variance is 0
+  RowKernelCase kernel(context, "layer-norm.mlir", {5, GetParam()});
+  check(kernel);
+  for (unsigned input : {0, 1}) {
+    RowKernelCase inPlace(context, "layer-norm.mlir", {5, GetParam()});
+    inPlace.shareMemory(0, input);
+    inPlace.shareMemory(1, 1 - input);
+    check(inPlace);
+  }
+}
+
+TEST_P(CudaRowKernels, layerNormGrad) {
+  RowKernelCase kernel(context, "layer-norm-grad.mlir", {5, GetParam()});
+  check(kernel);
+  kernel.shareMemory(0, 4);
+  check(kernel);
+}
+
+TEST_P(CudaRowKernels, gelu) {
+  for (const char *file :
+       {"bias-gelu-tanh.mlir", "gelu-tanh-grad.mlir", "bias-gelu-erf.mlir", "gelu-erf-grad.mlir"}) {
+    RowKernelCase kernel(context, file, {5, GetParam()});
+    check(kernel);
+    kernel.shareMemory(0, 0);
+    check(kernel);
+  }
+}
+
+TEST_P(CudaRowKernels, crossEntropy) {
+  RowKernelCase kernel(context, "cross-entropy.mlir", {9, GetParam(), GetParam()});
+  kernel.operands[2].i[0] = -1;
+  check(kernel);
+  kernel.shareMemory(0, 0);
+  check(kernel);
+}
+
+TEST_P(CudaRowKernels, embedding) {
+  RowKernelCase kernel(context, "embedding.mlir", {9, GetParam()});
+  for (int operand : {3, 4, 5})
+    kernel.operands[operand].i[2] = -1;
+  check(kernel);
+}
+
+TEST_P(CudaRowKernels, scatter) {
+  for (int64_t rows : {1, 9, 300}) {
+    RowKernelCase kernel(context, "scatter.mlir", {rows, GetParam()});
+    for (int64_t row = 0; row < rows; ++row)
+      kernel.operands[2].i[row] = row == 4 ? -1 : rows - 1 - row;
+    check(kernel);
+  }
+}
+
+TEST_P(CudaRowKernels, adamw) {
+  RowKernelCase kernel(context, "adamw.mlir", {5, GetParam()});
+  for (double &value : kernel.operands[3].f)
+    value = std::fabs(value);
+  kernel.operands[4].f = {1e-3};
+  kernel.operands[5].f = {10};
+  kernel.operands[6].f = {1000};
+  check(kernel);
+}
+
+TEST_P(CudaRowKernels, biasResidual) {
+  RowKernelCase kernel(context, "bias-residual.mlir", {5, GetParam()});
+  check(kernel, 1e-6);
+  kernel.shareMemory(0, 2);
+  check(kernel, 1e-6);
+}
+
+TEST_P(CudaRowKernels, integers) {
+  RowKernelCase kernel(context, "integers.mlir", {9, GetParam()});
+  for (int64_t &sample : kernel.operands[1].i)
+    sample = sample * 1234567 % 0x7fffffff;
+  check(kernel);
+  kernel.shareMemory(0, 0);
+  check(kernel);
+}
+
+TEST_P(CudaRowKernels, dropout) {
+  for (int64_t training : {0, 1}) {
+    RowKernelCase kernel(context, "dropout.mlir", {9, GetParam()});
+    kernel.operands[3].i = {65535};
+    kernel.operands[4].i = {training};
+    check(kernel);
+    kernel.shareMemory(0, 0);
+    check(kernel);
+  }
+}
+
+TEST_P(CudaRowKernels, sumOfSquares) {
+  RowKernelCase kernel(context, "sum-of-squares.mlir", {25, GetParam()});
+  check(kernel, 1e-6);
+}
+
+TEST_P(CudaRowKernels, oneRow) {
+  for (const char *file : {"gelu-tanh-grad.mlir", "sum-of-squares.mlir", "bias-residual.mlir"}) {
+    RowKernelCase kernel(context, file, {1, GetParam()});
+    check(kernel);
+  }
+}
+
+/// Nothing is written but sums, which are 0 unless they are added to what is there.
+TEST_P(CudaRowKernels, noRows) {
+  int64_t columns = GetParam();
+  RowKernelCase kernel(context, "layer-norm-grad.mlir", {1, columns});
+  const Kernel &compiled = all.find(kernel);
+  for (bool accumulate : {false, true}) {
+    std::vector<std::vector<float>> memory(8, std::vector<float>(columns, 3));
+    std::vector<void *> operands;
+    for (auto &operand : memory)
+      operands.push_back(operand.data());
+    all.run(compiled, operands.data(), 0, accumulate, 0);
+    for (size_t i = 0; i < memory.size(); ++i)
+      EXPECT_EQ(memory[i], std::vector<float>(columns, i >= 6 && !accumulate ? 0 : 3)) << i;
+  }
+  RowKernelCase table(context, "scatter.mlir", {1, columns});
+  std::vector<float> values(columns, 3);
+  std::vector<void *> operands(5, values.data());
+  all.run(all.find(table), operands.data(), 0, true, 0);
+  EXPECT_EQ(values, std::vector<float>(columns, 3));
+}
+
+/// More rows than a grid has blocks, or warps.
+TEST_P(CudaRowKernels, manyRows) {
+  int64_t columns = GetParam();
+  if (columns != 16 && columns != 1100)
+    return; // a row of a warp, a row of a block
+  RowKernelCase kernel(context, "layer-norm-grad.mlir", {columns == 16 ? 4500 : 900, columns});
+  const Kernel &compiled = all.find(kernel);
+  EXPECT_LT(compiled.cuda.launches[0].blocks * compiled.cuda.launches[0].rowsPerBlock,
+            int(kernel.rows.getRows()));
+  kernel.check(
+      [&](void *const *operands, int64_t rows) { all.run(compiled, operands, rows, true, 0); },
+      1e-5);
+}
+
+/// The same bits, whatever order threads and blocks run in.
+TEST_P(CudaRowKernels, sumsAreDeterministic) {
+  int64_t columns = GetParam(), rows = 37;
+  RowKernelCase kernel(context, "layer-norm-grad.mlir", {rows, columns});
+  const Kernel &compiled = all.find(kernel);
+  std::vector<std::vector<float>> first;
+  for (unsigned order : {0, 1, 5}) {
+    std::vector<std::vector<float>> memory;
+    std::vector<void *> operands;
+    for (const Elements &elements : kernel.operands)
+      memory.emplace_back(elements.f.begin(), elements.f.end());
+    for (auto &operand : memory)
+      operands.push_back(operand.data());
+    all.run(compiled, operands.data(), rows, false, order);
+    if (first.empty())
+      first = memory;
+    EXPECT_EQ(memory, first);
+  }
+}
+
+TEST(CudaRowKernelScalars, clipFactor) {
+  Kernels &all = Kernels::get();
+  for (float limit : {0.0f, 0.5f, 100.0f}) {
+    RowKernelCase kernel(all.context, "scalars.mlir", {});
+    kernel.operands[0].f = {7.5};
+    kernel.operands[1].f = {limit};
+    const Kernel &compiled = all.find(kernel);
+    kernel.check(
+        [&](void *const *operands, int64_t rows) { all.run(compiled, operands, rows, true, 0); },
+        1e-6);
+  }
+}
+
+} // namespace
