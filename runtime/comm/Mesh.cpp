@@ -184,7 +184,7 @@ void Mesh::connect(int itsIndex, const std::vector<std::string> &addresses,
     std::istringstream words(addresses[process]);
     std::string host, pid;
     words >> host >> pid;
-    names.push_back(fmt::format("process {}, pid {} on {}", process, pid, host));
+    names.push_back(fmt::format("pid {} on {}", pid, host));
   }
   // Connections are made to processes before this one and accepted from those behind it.
   std::exception_ptr failure;

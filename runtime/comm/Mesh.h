@@ -59,7 +59,7 @@ public:
   bool isGone(int process) const;
   /// What it said.
   std::string lastHeartbeat(int process) const;
-  /// For messages: "process 1, pid 4711 on host".
+  /// For messages: "pid 4711 on host".
   std::string describe(int process) const;
 
 private:

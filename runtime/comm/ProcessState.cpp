@@ -22,6 +22,8 @@ constexpr char kAbort = 'a', kClaim = 'c', kClaimAndWait = 'w', kAgreed = 'g', k
                kPrinted = 'p', kFarewell = 'e';
 // A process without a heartbeat for so long does not print.
 constexpr double kSilentSeconds = 3;
+// A process that has missed two heartbeats may be stopped.
+constexpr double kMissedHeartbeats = 1.2;
 // How long after a fault the main thread has to end by itself, and a process to be told to print.
 constexpr auto kGrace = seconds(6), kPrintTime = seconds(8);
 // Before SIGTERM is taken for the cause: the launcher sends it when another process has died, whose
@@ -131,7 +133,7 @@ void ProcessState::open(ThreadGroup::State &group) {
   group.number = nextGroup++;
   group.link = link.get();
   groups[group.number] = &group;
-  grid = group.grid;
+  ranks = group.grid.size();
   if (faultMessage)
     group.abortedElsewhere(*faultMessage);
   else if (auto found = aborts.find(group.number); found != aborts.end())
@@ -207,15 +209,19 @@ void ProcessState::received(int process, char kind, const std::string &text) {
   }
 }
 
-std::string ProcessState::ranksOf(int process) const {
-  std::lock_guard lock(mutex);
-  if (grid.size() == 0)
-    return "";
-  int first = static_cast<int>(int64_t(process) * grid.size() / count());
-  int last = static_cast<int>((int64_t(process) + 1) * grid.size() / count()) - 1;
-  return last > first    ? fmt::format("ranks {} to {}, ", first, last)
-         : last == first ? fmt::format("rank {}, ", first)
-                         : "";
+std::string ProcessState::describe(int process) const {
+  std::string text;
+  if (int64_t all = ranks) {
+    int64_t first = process * all / count(), last = (process + 1) * all / count() - 1;
+    text = last > first ? fmt::format("ranks {} to {}, ", first, last)
+                        : fmt::format("rank {}, ", first);
+  }
+  return fmt::format("process {} ({}{})", process, text, mesh->describe(process));
+}
+
+std::string ProcessState::lastSeen(int process) const {
+  std::string text = mesh->lastHeartbeat(process);
+  return text.empty() ? "before the first step" : text;
 }
 
 void ProcessState::gone(int process) {
@@ -225,9 +231,8 @@ void ProcessState::gone(int process) {
     if (finished.count(process) || finishing)
       return;
   }
-  std::string last = mesh->lastHeartbeat(process);
-  fault(fmt::format("{}({}) has died, killed or crashed{}", ranksOf(process),
-                    mesh->describe(process), last.empty() ? "" : "; last seen: " + last),
+  fault(fmt::format("{} has died, killed or crashed; last seen: {}", describe(process),
+                    lastSeen(process)),
         1, true);
 }
 
@@ -266,10 +271,9 @@ void ProcessState::tick() {
   // The ranks' own limit comes first: it tells which op waits.
   for (int process = 0; limit > 0 && process < count(); ++process)
     if (process != index() && !mesh->isGone(process) && isSilent(process, limit + 4))
-      fault(fmt::format(
-                "{}({}) has been silent for {:g} s: it is stopped, or its machine cannot be "
-                "reached; last seen: {}",
-                ranksOf(process), mesh->describe(process), limit + 4, mesh->lastHeartbeat(process)),
+      fault(fmt::format("{} has been silent for {:g} s: it is stopped, or its machine cannot be "
+                        "reached; last seen: {}",
+                        describe(process), limit + 4, lastSeen(process)),
             1, true);
 }
 
@@ -278,6 +282,16 @@ void ProcessState::terminated() {
   if (!wasTerminated)
     terminatedTime = Clock::now();
   wasTerminated = true;
+}
+
+std::string ProcessState::silentOnes() const {
+  std::string text;
+  for (int process = 0; process < count(); ++process) {
+    duration<double> silence = Clock::now() - mesh->lastHeard(process);
+    if (process != index() && !mesh->isGone(process) && silence.count() > kMissedHeartbeats)
+      text += fmt::format("; {} has been silent for {:.1f} s", describe(process), silence.count());
+  }
+  return text;
 }
 
 bool ProcessState::isSilent(int process, double limit) const {
@@ -310,9 +324,8 @@ void ProcessState::claimed(int process, const std::string &what, const std::stri
     Claim &claim = found->second;
     if (claim.value != value) {
       auto [theirs, ours] = differences(claim.value, value);
-      difference =
-          fmt::format("the processes differ in {}: {} has {}, {} has {}", what,
-                      mesh->describe(claim.process), theirs, mesh->describe(process), ours);
+      difference = fmt::format("the processes differ in {}: {} has {}, {} has {}", what,
+                               describe(claim.process), theirs, describe(process), ours);
     }
     all = ++claim.came == count();
     if (all)

@@ -5,6 +5,7 @@
 #include "Mesh.h"
 #include "seqpar/rt/Processes.h"
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -31,6 +32,9 @@ public:
   void finish();
   [[noreturn]] void end(const std::string &message, int status);
 
+  /// "; rank 3 (...) has been silent for 2.1 s", for messages; empty when all send heartbeats.
+  std::string silentOnes() const;
+
   // Of groups.
   void open(ThreadGroup::State &group);
   void close(ThreadGroup::State &group);
@@ -55,9 +59,12 @@ private:
   void claimed(int process, const std::string &what, const std::string &value, bool answer);
   bool isSilent(int process, double seconds) const;
   int printer() const;
-  std::string ranksOf(int process) const;
+  /// "process 1 (ranks 2 to 3, pid 4711 on host)".
+  std::string describe(int process) const;
+  std::string lastSeen(int process) const;
 
   const std::string tool;
+  std::atomic<int> ranks{0}; ///< of the last group
   std::unique_ptr<Link> link;
   std::unique_ptr<Mesh> mesh;
 
@@ -67,7 +74,6 @@ private:
   std::map<uint32_t, ThreadGroup::State *> groups;
   std::map<uint32_t, std::string> aborts; ///< of groups that are not open here yet
   uint32_t nextGroup = 0;
-  Grid grid{0, 0, 0};                  ///< of the last group
   std::map<std::string, Claim> claims; ///< on the first process
   std::set<std::string> agreed;
   std::set<int> finished; ///< processes that have said that they end well

@@ -1,6 +1,7 @@
 #include "ThreadCommunicator.h"
 
 #include "Link.h"
+#include "ProcessState.h"
 #include "Reduce.h"
 
 #include <algorithm>
@@ -70,7 +71,10 @@ bool ThreadCommunicator::sleep(Lock &lock, std::condition_variable &wake, Clock:
 
 void ThreadCommunicator::giveUp(Lock &lock, const std::string &whatFor) {
   cancelAll(lock);
-  fail("waited {:g} s in vain for {}; --timeout sets the limit", timeout(), whatFor);
+  lock.unlock();
+  // Whom this rank waits for may itself wait for one that is stopped.
+  std::string silent = state.processes ? state.processes->state().silentOnes() : "";
+  fail("waited {:g} s in vain for {}{}; --timeout sets the limit", timeout(), whatFor, silent);
 }
 
 // The first posted message on the other side of `message`, removed from the mailbox.

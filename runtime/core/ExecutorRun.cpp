@@ -75,7 +75,10 @@ void Executor::run(const Instruction &instruction, const Scope &scope) {
   } catch (const Aborted &) {
     throw;
   } catch (const std::exception &error) {
-    fail("rank {}: {}: {}", communicator.rank(), locationOf(instruction), error.what());
+    const char *operation = EnumNameOperation(instruction.operation_type());
+    const char *location = locationOf(instruction);
+    fail("rank {}: {}{}{}: {}", communicator.rank(), operation, location == operation ? "" : " of ",
+         location == operation ? "" : location, error.what());
   }
   if (profiler)
     profiler->add(categoryOf(instruction.operation_type()), locationOf(instruction), begin,

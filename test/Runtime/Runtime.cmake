@@ -2,16 +2,16 @@
 seqpar_add_unit_test(rt_communicator_thread_test
   SOURCES CommunicatorThreadTest.cpp CommunicatorConformance.cpp
   LIBS seqpar_rt_comm)
+set(RUNTIME_TOY ProgramBuilder.cpp TestDevice.cpp ToyModel.cpp)
 if(SEQPAR_HAVE_MPI)
-  # Started by mpirun, from communicator-processes.test.
+  # Started by mpirun, from lit tests.
   seqpar_add_unit_test(communicator-processes
     SOURCES CommunicatorProcessesTest.cpp CommunicatorConformance.cpp
     LIBS seqpar_rt_comm)
-  set_target_properties(communicator-processes PROPERTIES
+  seqpar_add_unit_test(trainer-processes SOURCES TrainerProcesses.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+  set_target_properties(communicator-processes trainer-processes PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test/bin)
 endif()
-
-set(RUNTIME_TOY ProgramBuilder.cpp TestDevice.cpp ToyModel.cpp)
 set(PROGRAM_BOUNDS ProgramBoundsTest.cpp)
 if(SEQPAR_SANITIZE MATCHES "thread")
   # It runs programs with changed bytes. Those stay inside their memory, which the address sanitizer checks, but what

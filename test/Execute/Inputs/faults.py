@@ -1,0 +1,153 @@
+"""A run of several processes ends soon, with one message, when one of them fails.
+
+faults.py HELPER: HELPER is trainer-processes, whose ranks fail on demand. Ranks of real runs are killed and stopped.
+Every case checks that all processes have ended in time, that the exit status is not 0, and that the message is one.
+"""
+import json
+import os
+import re
+import shlex
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy
+
+MPIRUN = ["mpirun", "--oversubscribe"]
+MODEL = ["seqpar-model", "--layers=1", "--hidden=32", "--heads=4", "--ffn=64", "--vocab=96", "--max-seq-length=64",
+         "--norm=pre", "--gelu=tanh"]
+
+
+def processes_of(parent):
+    """The processes that mpirun has started, by their number."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                if int(f.read().rsplit(")", 1)[1].split()[1]) != parent:
+                    continue
+            with open(f"/proc/{pid}/environ") as f:
+                rank = re.search(r"OMPI_COMM_WORLD_RANK=(\d+)", f.read())
+        except (OSError, ValueError):
+            continue
+        if rank:
+            found[int(rank.group(1))] = int(pid)
+    return found
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def check(name, command, expected, most, fault=None, ready=None):
+    """Runs the command, calls fault(processes) when the file `ready` has lines, and checks the end."""
+    with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=errors) as running:
+        pids = {}
+        try:
+            begin = time.monotonic()
+            if fault:
+                while not os.path.exists(ready) or os.path.getsize(ready) < 300:
+                    time.sleep(0.05)
+                    if running.poll() is not None or time.monotonic() > begin + 60:
+                        errors.seek(0)
+                        sys.exit(f"{name}: it has not come to train: {errors.read()}")
+                time.sleep(1.2)  # two heartbeats
+                pids = processes_of(running.pid)
+                begin = time.monotonic()
+                fault(pids)
+            status = running.wait(timeout=60)
+            seconds = time.monotonic() - begin
+            left = [pid for pid in pids.values() if alive(pid)]
+        finally:
+            if running.poll() is None:
+                running.kill()
+            for pid in pids.values():
+                if alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+        errors.seek(0)
+        text = errors.read()
+    messages = [line for line in text.splitlines() if re.match(r"[a-z-]+: error: ", line)]
+    problem = None
+    if status == 0:
+        problem = "exit status 0"
+    elif seconds > most:
+        problem = f"it took {seconds:.1f} s, expected at most {most}"
+    elif left:
+        problem = f"processes {left} are left"
+    elif len(messages) != 1 or not re.search(expected, messages[0]):
+        problem = f"expected one message /{expected}/"
+    if problem:
+        sys.exit(f"{name}: {problem}\n{shlex.join(command)}\n{text}")
+    print(f"{name}: {seconds:.1f} s, exit status {status}, {messages[0]}")
+
+
+def write_batch(path, token):
+    """One batch of two samples of 24 positions, all the same token, a safetensors file."""
+    header, data = {}, b""
+    for name, value in (("tokens", token), ("types", 0), ("labels", token), ("loss_mask", 1), ("padding_mask", 1),
+                        ("is_random", 0)):
+        shape = [2] if name == "is_random" else [2, 24]
+        array = numpy.full(shape, value, numpy.int32).tobytes()
+        header[f"batch.0.{name}"] = {"dtype": "I32", "shape": shape, "data_offsets": [len(data), len(data) + len(array)]}
+        data += array
+    text = json.dumps(header).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + data)
+
+
+def killing(rank, number):
+    return lambda pids: os.kill(pids[rank], number)
+
+
+def real_runs(folder, count, ranks_per_process, failing):
+    ranks = count * ranks_per_process
+    subprocess.run(["seqpar-run", f"{folder}/model.mlir", f"--sp={ranks}", "--global-batch=2", "--seq-length=45",
+                    "--steps=0", f"--emit-program={folder}/{ranks}.program"], check=True)
+    for rank in failing:
+        first, last = rank * ranks_per_process, (rank + 1) * ranks_per_process - 1
+        who = f"ranks {first} to {last}" if ranks_per_process > 1 else f"rank {first}"
+        who = rf"process {rank} \({who}, pid \d+ on \S+\)"
+        seen = rf"last seen: rank {first} in \w+\.mlir:\d+:\d+"
+        for number, most, expected in (
+                (signal.SIGKILL, 10, rf"error: {who} has died, killed or crashed; {seen}"),
+                (signal.SIGSTOP, 12, r"error: rank \d+: \w+ of .+\.mlir:\d+:\d+.*: waited 2 s in vain for rank "
+                 rf".*; {who} has been silent")):
+            log = f"{folder}/log-{ranks}-{rank}-{number}"
+            command = MPIRUN + ["-np", str(count), "seqpar-exec", f"{folder}/{ranks}.program", "--data=synthetic",
+                                "--steps=1000000", "--timeout=2", f"--log={log}"]
+            check(f"{count} processes, {ranks} ranks, process {rank}, {signal.Signals(number).name}", command,
+                  expected, most, killing(rank, number), log)
+
+
+def main():
+    helper = sys.argv[1]
+    for fault, expected, most in (
+            ("throw", r"rank 1: .*toy\.embed.*: broken", 10),
+            ("slow", r"rank \d: .*waited 2 s in vain for rank \d", 12),
+            ("hang", r"rank \d: .*waited 2 s in vain for rank \d", 12),
+            ("program", r"the processes differ in the program: process \d \(pid .*\) has .*seq_length=2[45] .*hash=\w+, "
+             r"process \d \(pid .*\) has .*seq_length=2[54] .*hash=\w+$", 10),
+            ("options", r"differ in the options: process \d \(.*\) has --lr=[\d.]+, process \d \(.*\) has --lr=[\d.]+$", 10),
+            ("stop", r"process 1 \(rank 1, pid .*\) has been silent for 6 s", 12)):
+        check(fault, MPIRUN + ["-np", "3", helper, fault], expected, most)
+    check("hang of a thread rank", [helper, "hang"], r"rank \d: .*waited 2 s in vain for rank \d", 12)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, token in (("A", 3), ("B", 4)):
+            write_batch(f"{folder}/{name}", token)
+        check("batches", MPIRUN + ["-np", "3", helper, "batches", f"{folder}/A", f"{folder}/B"],
+              r"differ in the training batch of step 1: process \d \(.*\) has hash=\w+, process \d \(.*\) has hash=\w+$",
+              10)
+        subprocess.run(MODEL + ["-o", f"{folder}/model.mlir"], check=True)
+        real_runs(folder, 2, 2, [1])
+        real_runs(folder, 4, 1, [0, 2])
+
+
+main()
