@@ -1,5 +1,9 @@
 #include "seqpar/rt/Communicator.h"
 
+#include "Reduce.h"
+
+#include <cstring>
+
 namespace seqpar::rt {
 
 size_t elementBytes(ElementType type) {
@@ -11,6 +15,24 @@ const char *trafficName(Traffic traffic) {
                                                         "all_reduce", "all_gather",
                                                         "reduce_scatter"};
   return kNames[static_cast<size_t>(traffic)];
+}
+
+namespace {
+
+class HostMemory final : public ExchangeMemory {
+public:
+  void copy(void *to, const void *from, size_t bytes) override { std::memcpy(to, from, bytes); }
+  void sumInOrder(std::span<const void *const> from, std::span<void *const> to, size_t begin,
+                  size_t end, ElementType type) override {
+    rt::sumInOrder(from, to, begin, end, type);
+  }
+};
+
+} // namespace
+
+ExchangeMemory &hostMemory() {
+  static HostMemory memory;
+  return memory;
 }
 
 } // namespace seqpar::rt

@@ -126,7 +126,7 @@ void ThreadCommunicator::copy(Lock &lock, Message &mine, Message &other) {
   }
   lock.unlock();
   if (from.bytes)
-    std::memcpy(to.data, from.data, from.bytes);
+    memory->copy(to.data, from.data, from.bytes);
   lock.lock();
   mine.state = other.state = Message::Done;
   state.ranks[static_cast<size_t>(other.owner())].wake.notify_all();
@@ -305,7 +305,8 @@ void ThreadCommunicator::reduceShare(const Part &part, std::span<const void *con
     // Shares are whole cache lines.
     size_t share = ((part.kind.inner + members - 1) / members + 15) / 16 * 16;
     size_t first = std::min(part.kind.inner, share * index);
-    sumInOrder(sends, receives, first, std::min(part.kind.inner, first + share), part.kind.type);
+    memory->sumInOrder(sends, receives, first, std::min(part.kind.inner, first + share),
+                       part.kind.type);
     return;
   }
   size_t bytes = part.kind.inner * elementBytes(part.kind.type);
@@ -314,7 +315,7 @@ void ThreadCommunicator::reduceShare(const Part &part, std::span<const void *con
     for (size_t member = 0; member < members; ++member)
       from[member] = static_cast<const uint8_t *>(sends[member]) + (o * members + index) * bytes;
     void *to = static_cast<uint8_t *>(part.receive) + o * bytes;
-    sumInOrder(from, {&to, 1}, 0, part.kind.inner, part.kind.type);
+    memory->sumInOrder(from, {&to, 1}, 0, part.kind.inner, part.kind.type);
   }
 }
 
@@ -332,7 +333,7 @@ void ThreadCommunicator::allGather(const void *send, void *receive, size_t outer
       uint8_t *to = static_cast<uint8_t *>(receive) + (o * members + member) * bytes;
       const uint8_t *from = static_cast<const uint8_t *>(meeting.sends[member]) + o * bytes;
       if (to != from) // in place, or in memory that the members share
-        std::memcpy(to, from, bytes);
+        memory->copy(to, from, bytes);
     }
   end(meeting, axes);
 }

@@ -42,6 +42,10 @@ Executor::Executor(const ProgramFile &file, Device &device, Communicator &commun
   for (const Input *input : *theStage.inputs()) {
     if (input->kind() == InputKind::SampleNumbers)
       sampleNumbers = input->buffer();
+    if (input->kind() == InputKind::Seed)
+      seedInput = input->buffer();
+    if (input->kind() == InputKind::Step)
+      stepInput = input->buffer();
     if (input->kind() == InputKind::Constant) {
       int32_t value = input->value();
       device.copyToDevice(address(input->buffer()), &value, sizeof(value));
@@ -49,6 +53,7 @@ Executor::Executor(const ProgramFile &file, Device &device, Communicator &commun
     }
   }
   findLossReductions();
+  findStaticSpans();
 }
 
 Executor::~Executor() = default;
@@ -133,7 +138,7 @@ void Executor::step(const StepInputs &inputs, const GlobalBatch &batch) {
       turn(i, true, batch);
     }
   }
-  runList(*theStage.update(), Scope());
+  runTop(*theStage.update(), 0, theStage.update()->size(), Scope());
   device.synchronize();
 }
 
@@ -171,9 +176,9 @@ void Executor::turn(int64_t microBatch, bool backward, const GlobalBatch &batch)
   const auto &list = *theStage.micro_batch();
   unsigned middle = std::min(theStage.backward_begin(), list.size());
   if (backward)
-    runList(list, middle, list.size(), scope);
+    runTop(list, middle, list.size(), scope);
   else
-    runList(list, 0, middle, scope);
+    runTop(list, 0, middle, scope);
 }
 
 } // namespace seqpar::rt

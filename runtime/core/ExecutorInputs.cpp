@@ -45,11 +45,9 @@ void Executor::writeMicroBatch(const GlobalBatch &batch, const Scope &scope) {
   maskedRows[scope.slot] = findMaskedRows(batch, first);
   for (const Input *input : *theStage.inputs()) {
     size_t elements = fillInput(input->kind(), batch, first);
-    if (elements) {
+    if (elements)
       device.copyToDevice(address(input->buffer(), scope.slot), staging.data(),
                           elements * sizeof(int32_t));
-      device.synchronize(); // staging is used again
-    }
   }
 }
 

@@ -105,7 +105,7 @@ void Executor::dispatch(const Instruction &instruction, const Scope &scope) {
     return reduce(*instruction.operation_as_AllReduce(), scope);
   case Operation::AllGather: {
     auto &op = *instruction.operation_as_AllGather();
-    device.synchronize();
+    settle();
     return communicator.allGather(at<void>(op.send(), scope), at<void>(op.receive(), scope),
                                   op.outer(), op.inner(), elementType(op.type()), op.axes());
   }
@@ -139,7 +139,8 @@ void Executor::gemm(const Gemm &op, const Scope &scope) {
                 .ldb = op.ldb(),
                 .ldc = op.ldc(),
                 .alpha = op.alpha(),
-                .accumulate = scope.accumulates(op.combine())};
+                .accumulate = scope.accumulates(op.combine()),
+                .varying = op.active_rows() != ActiveRows::None};
   device.gemm(args);
 }
 
@@ -184,7 +185,11 @@ AttentionDropout Executor::dropout(float rate, int site, int64_t keyOffset,
           .site = static_cast<uint32_t>(site),
           .samples = reinterpret_cast<const int32_t *>(address(sampleNumbers, scope.slot)),
           .queryOffset = coordinates.sp * program.chunk_length(),
-          .keyOffset = keyOffset};
+          .keyOffset = keyOffset,
+          .seedAddress =
+              seedInput < 0 ? nullptr : reinterpret_cast<const uint32_t *>(address(seedInput)),
+          .stepAddress =
+              stepInput < 0 ? nullptr : reinterpret_cast<const uint32_t *>(address(stepInput))};
 }
 
 void Executor::attentionForward(const AttentionForward &op, const Scope &scope) {
@@ -228,11 +233,12 @@ void Executor::attentionBackward(const AttentionBackward &op, const Scope &scope
 void Executor::ringShift(const RingShiftStart &op, const Scope &scope) {
   if (op.skip_last() && scope.lastIteration)
     return;
-  device.synchronize();
+  settle();
   const Grid &grid = communicator.grid();
   Coordinates next = coordinates, previous = coordinates;
   next.sp = (coordinates.sp + 1) % grid.sp;
   previous.sp = (coordinates.sp + grid.sp - 1) % grid.sp;
+  communicator.beginGroup();
   for (const Operand *each : *op.receive())
     pending.push_back(
         {op.tag(), scope.microBatch,
@@ -241,10 +247,11 @@ void Executor::ringShift(const RingShiftStart &op, const Scope &scope) {
     pending.push_back({op.tag(), scope.microBatch,
                        communicator.send(at<void>(each, scope), op.bytes(), grid.rankOf(next),
                                          op.tag(), Traffic::RingShift)});
+  communicator.endGroup();
 }
 
 template <typename Op> void Executor::exchangeWithStage(const Op &op, const Scope &scope) {
-  device.synchronize();
+  settle();
   Coordinates there = coordinates;
   there.pp = op.stage();
   int peer = communicator.grid().rankOf(there);
@@ -257,10 +264,15 @@ template <typename Op> void Executor::exchangeWithStage(const Op &op, const Scop
   pending.push_back({op.tag(), scope.microBatch, request});
 }
 
+void Executor::settle() {
+  if (!communicator.followsDevice())
+    device.synchronize();
+}
+
 void Executor::reduce(const AllReduce &op, const Scope &scope) {
-  if (scope.skipsReduction(op.tag()))
+  if (scope.skipsReduction(op.tag()) || communicator.grid().groupSize(op.axes()) == 1)
     return;
-  device.synchronize();
+  settle();
   void *buffer = at<void>(op.buffer(), scope);
   if (op.tag() < 0)
     return communicator.allReduce(buffer, op.elements(), elementType(op.type()), op.axes());
@@ -272,7 +284,7 @@ void Executor::reduce(const AllReduce &op, const Scope &scope) {
 void Executor::reduce(const ReduceScatter &op, const Scope &scope) {
   if (scope.skipsReduction(op.tag()))
     return;
-  device.synchronize();
+  settle();
   const void *from = at<void>(op.send(), scope);
   void *to = at<void>(op.receive(), scope);
   if (op.tag() < 0)

@@ -8,6 +8,7 @@
 
 #include "seqpar/rt/Error.h"
 #include "seqpar/rt/cuda/Attention.h"
+#include "seqpar/rt/cuda/DeviceMemory.h"
 #include "seqpar/rt/cuda/Gemm.h"
 #include "seqpar/rt/cuda/RowKernels.h"
 #include "seqpar/rt/cuda/Staging.h"
@@ -48,6 +49,7 @@ public:
   void attentionBackward(const AttentionBackwardArgs &args) override;
 
   void synchronize() override;
+  std::unique_ptr<Communicator> exchange(std::unique_ptr<Communicator> host) override;
 
   bool canRecord() const override { return true; }
   void beginRecording() override;
@@ -68,6 +70,7 @@ private:
   std::unique_ptr<Images> images;
   std::unique_ptr<RowKernels> rowKernels;
   std::unique_ptr<Attention> attention;
+  std::unique_ptr<DeviceMemory> exchanged;
   bool recording = false;
   std::vector<CUgraphExec> recordings;
 };
@@ -177,6 +180,16 @@ void CudaDevice::attentionBackward(const AttentionBackwardArgs &args) {
 void CudaDevice::synchronize() {
   refuseWhileRecording("waiting");
   compute.synchronize();
+}
+
+std::unique_ptr<Communicator> CudaDevice::exchange(std::unique_ptr<Communicator> host) {
+  if (host->size() == 1)
+    return host;
+  if (!host->sharesMemory(kAllAxes))
+    fail("ranks in several processes exchange a GPU's memory through NCCL, which this build lacks");
+  exchanged = std::make_unique<DeviceMemory>(context);
+  host->setMemory(*exchanged);
+  return host;
 }
 
 void CudaDevice::beginRecording() {

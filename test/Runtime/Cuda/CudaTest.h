@@ -39,6 +39,39 @@ protected:
   }
 };
 
+/// Does what another device does.
+class ForwardingDevice : public Device {
+public:
+  explicit ForwardingDevice(std::unique_ptr<Device> device) : device(std::move(device)) {}
+
+  std::string name() const override { return device->name(); }
+  void loadKernels(const program::Program &program) override { device->loadKernels(program); }
+  void *allocate(size_t bytes) override { return device->allocate(bytes); }
+  void release(void *memory) override { device->release(memory); }
+  void copyToDevice(void *to, const void *from, size_t bytes) override {
+    device->copyToDevice(to, from, bytes);
+  }
+  void copyToHost(void *to, const void *from, size_t bytes) override {
+    device->copyToHost(to, from, bytes);
+  }
+  void zero(void *memory, size_t bytes) override { device->zero(memory, bytes); }
+  void gemm(const GemmArgs &args) override { device->gemm(args); }
+  void rowKernel(const RowKernelArgs &args) override { device->rowKernel(args); }
+  void attentionForward(const AttentionForwardArgs &args) override {
+    device->attentionForward(args);
+  }
+  void attentionBackward(const AttentionBackwardArgs &args) override {
+    device->attentionBackward(args);
+  }
+  void synchronize() override { device->synchronize(); }
+  std::unique_ptr<Communicator> exchange(std::unique_ptr<Communicator> host) override {
+    return device->exchange(std::move(host));
+  }
+
+protected:
+  std::unique_ptr<Device> device;
+};
+
 /// What a function throws; empty when it returns.
 template <typename Body> std::string errorOf(const Body &body) {
   try {

@@ -36,44 +36,24 @@ void registerTestKernels() {
 
 /// Loads the kernels' program, as attention is in it, and ends with the check that the fake has
 /// found nothing wrong.
-class CheckedDevice final : public Device {
+class CheckedDevice final : public ForwardingDevice {
 public:
-  CheckedDevice() {
-    fakecuda::reset();
-    fakecublaslt::configure({});
-    registerTestKernels();
-    device = createCudaDevice(fakeOptions());
-    device->loadKernels(*program::GetProgram(kernelProgram().data()));
-  }
+  CheckedDevice() : ForwardingDevice(create()) {}
   ~CheckedDevice() override {
     device.reset();
     EXPECT_THAT(fakecuda::takeProblems(), testing::IsEmpty());
     EXPECT_EQ(fakecuda::allocatedBytes(), 0u);
   }
 
-  std::string name() const override { return device->name(); }
-  void loadKernels(const program::Program &program) override { device->loadKernels(program); }
-  void *allocate(size_t bytes) override { return device->allocate(bytes); }
-  void release(void *memory) override { device->release(memory); }
-  void copyToDevice(void *to, const void *from, size_t bytes) override {
-    device->copyToDevice(to, from, bytes);
-  }
-  void copyToHost(void *to, const void *from, size_t bytes) override {
-    device->copyToHost(to, from, bytes);
-  }
-  void zero(void *memory, size_t bytes) override { device->zero(memory, bytes); }
-  void gemm(const GemmArgs &args) override { device->gemm(args); }
-  void rowKernel(const RowKernelArgs &args) override { device->rowKernel(args); }
-  void attentionForward(const AttentionForwardArgs &args) override {
-    device->attentionForward(args);
-  }
-  void attentionBackward(const AttentionBackwardArgs &args) override {
-    device->attentionBackward(args);
-  }
-  void synchronize() override { device->synchronize(); }
-
 private:
-  std::unique_ptr<Device> device;
+  static std::unique_ptr<Device> create() {
+    fakecuda::reset();
+    fakecublaslt::configure({});
+    registerTestKernels();
+    auto device = createCudaDevice(fakeOptions());
+    device->loadKernels(*program::GetProgram(kernelProgram().data()));
+    return device;
+  }
 };
 
 } // namespace

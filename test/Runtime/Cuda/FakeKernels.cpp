@@ -260,6 +260,29 @@ void registerAttention() {
 
 } // namespace
 
+void registerAddKernels() {
+  auto add = [](const char *name, auto zero) {
+    using T = decltype(zero);
+    fakecuda::registerKernel(
+        name, {{8, 8, 8},
+               [](const Launch &launch) {
+                 auto *to = launch.argument<T *>(0);
+                 auto *from = launch.argument<const T *>(1);
+                 for (size_t i = 0; i < launch.argument<unsigned long long>(2); ++i)
+                   to[i] += from[i];
+               },
+               [](const Launch &launch) {
+                 size_t bytes = launch.argument<unsigned long long>(2) * sizeof(T);
+                 return std::vector<Access>{fakecuda::reads(launch.argument<void *>(1), bytes),
+                                            fakecuda::writes(launch.argument<void *>(0), bytes)};
+               }});
+  };
+  add("seqpar_add_f32", float());
+  add("seqpar_add_f64", double());
+  add("seqpar_add_i32", uint32_t());
+  add("seqpar_add_i64", uint64_t());
+}
+
 FakeCode::FakeCode(const std::vector<std::string> &architectures) {
   writer.launches = [this](flatbuffers::FlatBufferBuilder &builder, const std::string &symbol,
                            const Specs &specs) {

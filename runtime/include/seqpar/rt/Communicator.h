@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,22 @@ class Aborted : public Error {
 public:
   using Error::Error;
 };
+
+/// Moves and adds what ranks of one process hand to a communicator, where this is not memory that
+/// the host's threads can read. Calls come from any thread, are complete on return, and may name
+/// memory of several ranks, and of the host.
+class ExchangeMemory {
+public:
+  virtual ~ExchangeMemory() = default;
+  virtual void copy(void *to, const void *from, size_t bytes) = 0;
+  /// For elements [begin, end): adds the members' buffers in order and writes the sum to each of
+  /// `to`. A buffer may be in both lists.
+  virtual void sumInOrder(std::span<const void *const> from, std::span<void *const> to,
+                          size_t begin, size_t end, ElementType type) = 0;
+};
+
+/// That of the host.
+ExchangeMemory &hostMemory();
 
 class Communicator {
 public:
@@ -84,6 +101,16 @@ public:
   /// memory.
   virtual bool sharesMemory(int axes) const = 0;
 
+  /// Whether exchanges of a device's memory come after what has been issued to the device, and what
+  /// is issued after their wait comes after them. Otherwise the device must have been waited for
+  /// before an exchange is started, and a wait waits for the data itself.
+  virtual bool followsDevice() const { return false; }
+  /// Exchanges started between these are one: none of them waits for another.
+  virtual void beginGroup() {}
+  virtual void endGroup() {}
+  /// For ranks that are threads of one process: how their memory is moved. It must outlive this.
+  void setMemory(ExchangeMemory &exchange) { memory = &exchange; }
+
   /// Seconds that a wait or a collective may last before it throws Error, naming whom it waits for;
   /// 0: for ever.
   double timeout() const { return theTimeout; }
@@ -107,6 +134,7 @@ protected:
   void count(Traffic traffic, size_t bytes) { sent[static_cast<size_t>(traffic)] += bytes; }
 
   uint64_t waited = 0;
+  ExchangeMemory *memory = &hostMemory();
 
 private:
   Grid theGrid;

@@ -11,6 +11,8 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "seqpar/rt/Communicator.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -124,6 +126,12 @@ public:
   virtual void attentionBackward(const AttentionBackwardArgs &args) = 0;
 
   virtual void synchronize() = 0;
+
+  /// The communicator for memory of this device, given one for memory of the host that it may own.
+  /// Collective: all ranks call it. Throws Error when their devices cannot exchange anything.
+  virtual std::unique_ptr<Communicator> exchange(std::unique_ptr<Communicator> host) {
+    return host;
+  }
 
   /// Work that is recorded once, with its addresses and scalars, and replayed at the price of one
   /// launch. Between beginRecording and endRecording only the compute calls and zero are allowed;

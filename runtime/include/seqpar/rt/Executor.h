@@ -100,6 +100,27 @@ private:
     runList(list, 0, list.size(), scope);
   }
   void run(const program::Instruction &instruction, const Scope &scope);
+
+  /// Instructions of a part of a step, or of the update, that do the same whenever it runs: what a
+  /// device that records runs as one (ExecutorRecording.cpp).
+  struct StaticSpan {
+    const program::Instruction *first;
+    unsigned begin, end;
+    /// By slot, and whether the micro-batch is the first: a recording, or one of these.
+    static constexpr Device::Recording kNew = -2, kRunOnce = -1;
+    std::vector<Device::Recording> recordings;
+  };
+  void findStaticSpans();
+  void addStaticSpans(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
+                      unsigned begin, unsigned end, size_t variants);
+  bool isStatic(const program::Instruction &instruction) const;
+  /// As runList, with the static spans recorded where the device records.
+  void runTop(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
+              unsigned begin, unsigned end, const Scope &scope);
+  void runSpan(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
+               StaticSpan &span, const Scope &scope);
+  /// Before an exchange: waits for the device unless the communicator follows it.
+  void settle();
   void dispatch(const program::Instruction &instruction, const Scope &scope);
   void gemm(const program::Gemm &op, const Scope &scope);
   void rowKernel(const program::RowKernel &op, const Scope &scope);
@@ -158,7 +179,9 @@ private:
   StepInputs stepInputs;
   bool updates = false;            // a step, not an evaluation
   std::vector<int64_t> maskedRows; // on this rank, by slot
-  int sampleNumbers = -1;          // buffer of the input, -1: none
+  int sampleNumbers = -1;          // buffers of inputs, -1: none
+  int seedInput = -1, stepInput = -1;
+  std::vector<StaticSpan> spans;
 };
 
 } // namespace seqpar::rt

@@ -1,0 +1,224 @@
+//===- ExecutorCudaTest.cpp - steps on fake GPUs --------------------------===//
+//
+// The toy model's steps on the fake driver against the same on the plain test device: every
+// sequence split, ranks sharing one GPU, with everything recorded and checked for races.
+//
+//===----------------------------------------------------------------------===//
+
+#include "../ExecutorRun.h"
+#include "../RandomBatch.h"
+#include "../ToyModel.h"
+#include "CudaTest.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace seqpar::rt::test {
+
+namespace {
+
+using namespace program;
+using testing::Each;
+
+struct Results {
+  std::vector<double> losses, norms; ///< by step
+  std::vector<float> gradient, value;
+};
+
+/// Which results are read: of all ranks the same values.
+enum class Compare { All, AllButGradient, Nothing };
+
+using MakeDevice = std::function<std::unique_ptr<Device>()>;
+
+class ExecutorCudaTest : public CudaTest {
+protected:
+  FakeCode code{{"sm_90"}};
+
+  void registerKernels() {
+    std::map<std::string, HostKernel> functions;
+    for (auto &[symbol, function] : toyKernels())
+      functions[symbol] = function;
+    code.registerKernels(functions);
+    registerAddKernels();
+  }
+
+  Results run(const std::vector<uint8_t> &bytes, const std::vector<GlobalBatch> &batches,
+              const MakeDevice &makeDevice, Compare compare = Compare::All) {
+    ProgramFile file = ProgramFile::fromBytes(bytes, "toy");
+    size_t size = static_cast<size_t>(file.grid().size());
+    std::vector<std::unique_ptr<Device>> devices(size);
+    std::vector<std::unique_ptr<Communicator>> communicators(size);
+    std::vector<std::unique_ptr<Executor>> executors(size);
+    ThreadGroup group(file.grid());
+    std::vector<Results> results(size);
+    std::vector<std::string> errors(size);
+    std::vector<std::thread> threads;
+    for (int rank = 0; rank < file.grid().size(); ++rank)
+      threads.emplace_back([&, rank] {
+        size_t i = static_cast<size_t>(rank);
+        try {
+          devices[i] = makeDevice();
+          devices[i]->loadKernels(file.program());
+          communicators[i] = devices[i]->exchange(group.communicator(rank));
+          executors[i] = std::make_unique<Executor>(file, *devices[i], *communicators[i]);
+          steps(*executors[i], batches, results[i], compare);
+        } catch (const std::exception &error) {
+          group.abort(error.what());
+          errors[i] = error.what();
+        }
+      });
+    for (std::thread &thread : threads)
+      thread.join();
+    EXPECT_THAT(errors, Each(""));
+    while (!executors.empty()) {
+      executors.pop_back();
+      communicators.pop_back();
+      devices.pop_back();
+    }
+    for (const Results &each : results) {
+      if (compare == Compare::Nothing)
+        break;
+      EXPECT_EQ(each.losses, results[0].losses);
+      EXPECT_EQ(each.value, results[0].value);
+    }
+    return results[0];
+  }
+
+  static void steps(Executor &executor, const std::vector<GlobalBatch> &batches, Results &results,
+                    Compare compare) {
+    executor.initializeParameters(5);
+    for (size_t i = 0; i < batches.size(); ++i) {
+      executor.step({.step = static_cast<int64_t>(i), .learningRate = 0.1f, .clipNorm = 0.05f},
+                    batches[i]);
+      results.losses.push_back(executor.metric(MetricKind::MlmLoss));
+      results.norms.push_back(executor.metric(MetricKind::GradientNorm));
+    }
+    executor.evaluate({.step = 0, .training = false}, batches[0]);
+    results.losses.push_back(executor.metric(MetricKind::MlmLoss));
+    results.gradient.resize(16 * kToyWidth);
+    results.value.resize(16 * kToyWidth);
+    // Of a shared update each rank has a piece of the gradient.
+    if (compare == Compare::All)
+      executor.readParameter(0, ParameterPart::Gradient, results.gradient);
+    executor.readParameter(0, ParameterPart::Value, results.value);
+  }
+
+  void expectSame(const ProgramShape &shape, const std::vector<GlobalBatch> &batches,
+                  bool sharded = false) {
+    SCOPED_TRACE(testing::Message() << "sp " << shape.sp << " dp " << shape.dp << " length "
+                                    << shape.length << " micro-batches " << shape.microBatches);
+    std::vector<uint8_t> bytes = toyProgram(shape, 3, sharded, &code.writer);
+    registerKernels();
+    Compare compare = sharded ? Compare::AllButGradient : Compare::All;
+    Results expected =
+        run(bytes, batches, [] { return std::make_unique<TestDevice>(toyKernels()); }, compare);
+    Results found = run(bytes, batches, [] { return createCudaDevice(fakeOptions()); }, compare);
+    ASSERT_EQ(found.losses.size(), expected.losses.size());
+    for (size_t i = 0; i < found.losses.size(); ++i)
+      EXPECT_NEAR(found.losses[i], expected.losses[i], 2e-5 * expected.losses[i]) << i;
+    for (size_t i = 0; i < found.norms.size(); ++i)
+      EXPECT_NEAR(found.norms[i], expected.norms[i], 2e-5 * expected.norms[i]) << i;
+    if (!sharded)
+      expectClose(found.gradient, expected.gradient);
+    expectClose(found.value, expected.value);
+  }
+
+  static void expectClose(const std::vector<float> &found, const std::vector<float> &expected) {
+    float largest = 0, difference = 0;
+    for (size_t i = 0; i < found.size(); ++i) {
+      largest = std::max(largest, std::abs(expected[i]));
+      difference = std::max(difference, std::abs(found[i] - expected[i]));
+    }
+    EXPECT_GT(largest, 0);
+    EXPECT_LE(difference, 2e-5f * largest);
+  }
+
+  static std::vector<GlobalBatch> batches(int64_t samples, int64_t length, uint32_t count = 4) {
+    std::vector<GlobalBatch> result;
+    for (uint32_t i = 0; i < count; ++i)
+      result.push_back(randomBatch(samples, length, 10 * i + 1));
+    return result;
+  }
+};
+
+TEST_F(ExecutorCudaTest, StepsAreTheSameForEverySequenceSplit) {
+  for (int sp : {1, 2, 4, 8})
+    expectSame(toyShape(sp, 31), batches(2, 31));
+}
+
+TEST_F(ExecutorCudaTest, StepsOfSeveralMicroBatchesAndReplicas) {
+  expectSame(toyShape(1, 12, 1, 3), batches(6, 12));
+  expectSame(toyShape(2, 12, 2, 3), batches(12, 12));
+}
+
+TEST_F(ExecutorCudaTest, ASharedUpdateIsTheSame) {
+  expectSame(toyShape(2, 12, 2), batches(4, 12), true);
+}
+
+/// From the third step on, what is static is replayed, and nothing in a step waits for the GPU
+/// except the executor at its end and for results.
+TEST_F(ExecutorCudaTest, StepsAreReplayed) {
+  std::vector<uint8_t> bytes = toyProgram(toyShape(1, 31), 3, false, &code.writer);
+  registerKernels();
+  ProgramFile file = ProgramFile::fromBytes(bytes, "toy");
+  auto all = batches(2, 31);
+  ThreadGroup group(file.grid());
+  auto device = createCudaDevice(fakeOptions());
+  device->loadKernels(file.program());
+  auto communicator = device->exchange(group.communicator(0));
+  {
+    Executor executor(file, *device, *communicator);
+    executor.initializeParameters(5);
+    for (size_t i = 0; i < all.size(); ++i) {
+      size_t allocated = fakecuda::allocatedBytes();
+      fakecuda::takeOperations();
+      executor.step({.step = static_cast<int64_t>(i), .learningRate = 0.1f}, all[i]);
+      std::vector<std::string> operations = fakecuda::takeOperations();
+      auto count = [&](const std::string &label) {
+        return std::count(operations.begin(), operations.end(), label);
+      };
+      EXPECT_EQ(count("capture") > 0, i == 1) << i;
+      EXPECT_EQ(count("graph") > 1, i > 0) << i;
+      if (i == 0)
+        continue;
+      EXPECT_EQ(fakecuda::allocatedBytes(), allocated);
+      EXPECT_EQ(count("synchronize"), 1) << i;
+      EXPECT_EQ(operations.back(), "synchronize");
+    }
+  }
+}
+
+TEST_F(ExecutorCudaTest, NotEnoughMemoryNamesTheGpu) {
+  fakecuda::reset({.memory = size_t(36) << 20}); // cuBLASLt's workspace and little else
+  std::vector<uint8_t> bytes = toyProgram(toyShape(1, 31, 1, 1, 4096), 3, false, &code.writer);
+  registerKernels();
+  ProgramFile file = ProgramFile::fromBytes(bytes, "toy");
+  ThreadGroup group(file.grid());
+  auto device = createCudaDevice(fakeOptions());
+  device->loadKernels(file.program());
+  auto communicator = device->exchange(group.communicator(0));
+  EXPECT_THAT(errorOf([&] { Executor(file, *device, *communicator); }),
+              testing::HasSubstr("not enough memory on Fake GPU (device 0):"));
+}
+
+#ifndef SEQPAR_TEST_UNDER_TSAN
+class Hasty final : public ForwardingDevice {
+public:
+  using ForwardingDevice::ForwardingDevice;
+  void synchronize() override {}
+};
+
+/// What the check of the fake is worth: a step whose exchanges do not wait for the GPU.
+TEST_F(ExecutorCudaTest, AMissingWaitIsFound) {
+  std::vector<uint8_t> bytes = toyProgram(toyShape(2, 12), 3, false, &code.writer);
+  registerKernels();
+  run(
+      bytes, batches(2, 12, 1),
+      [] { return std::make_unique<Hasty>(createCudaDevice(fakeOptions())); }, Compare::Nothing);
+  EXPECT_THAT(fakecuda::takeProblems(), testing::Contains(testing::HasSubstr("race: ")));
+}
+#endif
+
+} // namespace
+
+} // namespace seqpar::rt::test
