@@ -11,6 +11,10 @@ using namespace seqpar::cuda;
 using llvm::formatv;
 using plan::AccessKind;
 
+/// Threads of a multiprocessor that are to run at a time. The assembler then has 85 registers a
+/// thread; left to itself it takes fewer and spills some.
+static constexpr int kThreadsAtATime = 768;
+
 RowEmitter::RowEmitter(Text &text, Kernel &kernel, plan::RowsOp rows)
     : text(text), kernel(kernel), rows(rows), phases(rows), shape(rows, kernel, phases) {
   nameValues();
@@ -81,7 +85,8 @@ void RowEmitter::openFunction(const std::string &symbol, int threads, bool hasWo
     parameters.push_back("unsigned char *workspace");
   if (hasAccumulate)
     parameters.push_back("int accumulate");
-  text.line("extern \"C\" __global__ void __launch_bounds__({0})", threads);
+  text.line("extern \"C\" __global__ void __launch_bounds__({0}, {1})", threads,
+            std::max(1, kThreadsAtATime / threads));
   std::string line = symbol + "(";
   for (auto [i, parameter] : llvm::enumerate(parameters)) {
     std::string next = parameter + (i + 1 < parameters.size() ? ", " : ") {");

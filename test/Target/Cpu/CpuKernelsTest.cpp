@@ -1,13 +1,10 @@
 //===- CpuKernelsTest.cpp - native row kernels against the interpreter ----===//
+#include "NativeImage.h"
 #include "RowKernelFixture.h"
 
 #include "seqpar/Target/Cpu/EmitCpu.h"
 
 #include <gtest/gtest.h>
-
-#include <dlfcn.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -19,37 +16,8 @@ using namespace seqpar::test;
 
 namespace {
 
-using Function = void (*)(void *const *operands, int64_t rowBegin, int64_t rowEnd);
-
-bool hostRuns(StringRef target) {
-  return target == "x86-64-v3"
-             ? __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-             : __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
-
-/// A shared object in memory.
-class Image {
-public:
-  explicit Image(const CpuObject &object) {
-    descriptor = memfd_create("kernels", MFD_CLOEXEC);
-    EXPECT_EQ(write(descriptor, object.object.data(), object.object.size()),
-              ssize_t(object.object.size()));
-    handle = dlopen(("/proc/self/fd/" + std::to_string(descriptor)).c_str(), RTLD_NOW);
-    EXPECT_NE(handle, nullptr) << dlerror();
-  }
-  ~Image() {
-    if (handle)
-      dlclose(handle);
-    close(descriptor);
-  }
-  Function find(const std::string &symbol) const {
-    return reinterpret_cast<Function>(dlsym(handle, symbol.c_str()));
-  }
-
-private:
-  int descriptor;
-  void *handle;
-};
+using Function = NativeFunction;
+using Image = NativeImage;
 
 class CpuKernels : public testing::Test {
 protected:

@@ -15,7 +15,7 @@
 // CHECK: // bias
 // CHECK-NEXT: {{^}}//   {{.*}}emit-cuda-kernels.mlir:[[@LINE+6]]:1
 // CHECK-NEXT: {{^}}// Each row of 1024 columns belongs to a block of 256 threads.
-// CHECK-NEXT: {{^}}extern "C" __global__ void __launch_bounds__(256)
+// CHECK-NEXT: {{^}}extern "C" __global__ void __launch_bounds__(256, 3)
 // CHECK-NEXT: {{^}}rows_bias_0(const float *in0, const float *in1, float *out0, long long rows) {
 // CHECK-NEXT: {{^}}  const int thread = threadIdx.x;
 // CHECK-NEXT: {{^}}  const long long part = blockIdx.x;
