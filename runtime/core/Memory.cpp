@@ -82,6 +82,35 @@ void checkMemory(const ProgramFile &file, int first, int count, uint64_t availab
          count, static_cast<double>(needed) / kMiB, static_cast<double>(available) / kMiB);
 }
 
+void checkDeviceMemory(const ProgramFile &file, std::span<const int> ranks, uint64_t available,
+                       uint64_t overhead, const std::string &device) {
+  // What grows with the samples of a micro-batch, and what does not.
+  double growing = 0, fixed = 0;
+  for (int rank : ranks) {
+    const Stage &stage = file.stage(file.grid().of(rank).pp);
+    double perBatch =
+        static_cast<double>(stage.arena_bytes()) + static_cast<double>(stage.input_bytes());
+    growing += perBatch;
+    fixed += static_cast<double>(ProgramFile::memoryBytes(stage)) - perBatch +
+             static_cast<double>(overhead);
+  }
+  double needed = growing + fixed, free = static_cast<double>(available);
+  if (needed <= free)
+    return;
+  constexpr double kMiB = 1 << 20;
+  auto samples = file.program().micro_batch();
+  double most = growing > 0 ? (free - fixed) / growing * static_cast<double>(samples) : 0;
+  std::string advice =
+      most >= 1 ? fmt::format("about {} of the {} samples of a micro-batch would fit: compile with "
+                              "a smaller --micro-batch",
+                              static_cast<int64_t>(most), samples)
+                : "not even one sample a micro-batch would fit: use more GPUs, or fewer ranks on "
+                  "this one";
+  fail("not enough memory on {}: by the plan the {} rank{} on it need {:.1f} MiB, {:.1f} MiB are "
+       "free; {}",
+       device, ranks.size(), ranks.size() == 1 ? "" : "s", needed / kMiB, free / kMiB, advice);
+}
+
 void writeMemoryReport(const std::string &path, const ProgramFile &file) {
   nlohmann::ordered_json report;
   report["ranks"] = nlohmann::ordered_json::array();

@@ -4,6 +4,7 @@
 #include "seqpar/rt/ProgramFile.h"
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 namespace seqpar::rt {
@@ -14,6 +15,11 @@ uint64_t availableMemory();
 
 /// Throws Error when the segments of ranks [first, first + count) do not fit `available` bytes.
 void checkMemory(const ProgramFile &file, int first, int count, uint64_t available);
+
+/// The same for ranks that share one GPU, whose name is in the message, as is what would fit; each
+/// needs `overhead` bytes besides its segments.
+void checkDeviceMemory(const ProgramFile &file, std::span<const int> ranks, uint64_t available,
+                       uint64_t overhead, const std::string &device);
 
 /// Writes the report: {"ranks": [{...}, ...]} with bytes by kind.
 void writeMemoryReport(const std::string &path, const ProgramFile &file);

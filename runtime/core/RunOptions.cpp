@@ -130,7 +130,8 @@ void addFiles(CLI::App &app, RunOptions &o) {
   group.add("--save-parameters", o.saveParameters,
             "safetensors file for the parameters after the last step");
   group.add("--log", o.log, "JSON lines, one per step");
-  group.add("--tensorboard", o.tensorboard, "folder for an event file of TensorBoard, read as it grows");
+  group.add("--tensorboard", o.tensorboard,
+            "folder for an event file of TensorBoard, read as it grows");
   group.add("--save", o.save, "folder for checkpoints");
   group
       .add("--save-interval", o.saveInterval,
@@ -146,7 +147,7 @@ void addFiles(CLI::App &app, RunOptions &o) {
 
 void addMachine(CLI::App &app, RunOptions &o) {
   Group group{app, "Machine"};
-  group.add("--device", o.device, "cpu")->capture_default_str();
+  group.add("--device", o.device, "cpu or cuda (default: cuda where there is a GPU for it)");
   group
       .add("--cpu-target", o.cpuTarget,
            "instruction set of the kernels: x86-64-v3 or x86-64-v4 (default: the best)")
@@ -206,8 +207,10 @@ void useBundledCorpus(RunOptions &options) {
   if (!options.data.empty() || !options.batchFrom.empty())
     return;
   std::error_code error;
-  std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  for (const char *place : {"../../models/corpus", "../../../models/corpus", "../share/seqpar/corpus"}) {
+  std::filesystem::path folder =
+      std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  for (const char *place :
+       {"../../models/corpus", "../../../models/corpus", "../share/seqpar/corpus"}) {
     std::filesystem::path corpus = (folder / place).lexically_normal();
     if (!std::filesystem::exists(corpus / "corpus_text_sentence.idx", error))
       continue;

@@ -125,7 +125,10 @@ Run::Run(const ProgramFile &file, const RunOptions &options, const DeviceFactory
       schedule(scheduleOf(options)), globalBatch(file.globalBatch()), limits(batchLimits(file)),
       group(file.grid(), processes), ranks(static_cast<size_t>(group.localRanks())),
       lossRank(file.grid().rankOf({0, file.grid().pp - 1, 0})) {
-  checkMemory(file, group.firstRank(), group.localRanks(), availableMemory());
+  if (devices.checkMemory)
+    devices.checkMemory(file, group.firstRank(), group.localRanks());
+  else
+    checkMemory(file, group.firstRank(), group.localRanks(), availableMemory());
   if (!options.initFrom.empty()) {
     initial = std::make_unique<SafetensorsFile>(options.initFrom);
     checkParameterFile(file, *initial);
@@ -208,11 +211,12 @@ void Run::rankMain(Rank &self) {
 }
 
 void Run::setUp(Rank &self) {
-  NoTimeout patient(*self.communicator); // others may be reading files
   int sharing = group.localRanks() * (processes ? processes->sharingCores() : 1);
   int threads = std::max(1, availableCores() / sharing);
   self.device =
       devices(self.number(), options.threads ? std::min(threads, options.threads) : threads);
+  self.communicator = self.device->exchange(std::move(self.communicator));
+  NoTimeout patient(*self.communicator); // others may be reading files
   self.device->loadKernels(file.program());
   self.executor =
       std::make_unique<Executor>(file, *self.device, *self.communicator, self.profiler.get());

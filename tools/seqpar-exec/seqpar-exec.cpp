@@ -21,7 +21,9 @@ int main(int argc, char **argv) {
     addRunOptions(app, options);
     if (int status = parseCommandLine(app, argc, argv); status >= 0)
       return status;
-    train(ProgramFile::fromFile(path), options, deviceFactory(options), {}, &processes);
+    ProgramFile file = ProgramFile::fromFile(path);
+    resolveDevice(options, file.hasCudaCode());
+    train(file, options, deviceFactory(options), {}, &processes);
     return 0;
   });
 }

@@ -168,6 +168,10 @@ int run(Options &options, rt::Processes &processes) {
     fmt::print("{}", tool::compileToText(options.model, options.compile, options.compileTo));
     return 0;
   }
+  std::string noCompiler;
+  bool isProgram = tool::isProgramFile(options.model);
+  rt::resolveDevice(options.run, isProgram ? rt::ProgramFile::fromFile(options.model).hasCudaCode()
+                                           : cuda::hasNvrtc(noCompiler));
   // Without a step nothing runs on a device, so that the machine need not have it.
   rt::RunOptions device = options.run;
   if (options.run.steps == 0 && device.device == "cuda")

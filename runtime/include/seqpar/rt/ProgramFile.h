@@ -31,6 +31,9 @@ public:
   const std::string &name() const { return theName; }
   std::span<const uint8_t> bytes() const { return {memory.get(), size}; }
 
+  /// Whether its kernels were compiled for GPUs.
+  bool hasCudaCode() const { return root->cuda() && root->cuda()->size() > 0; }
+
   /// Samples of a step over all replicas and micro-batches.
   int64_t globalBatch() const;
   /// Of memoryBytes, what ranks of a stage that are threads of one process have together: the

@@ -42,7 +42,7 @@ struct RunOptions {
   int64_t saveInterval = 0; ///< steps between checkpoints; 0: only at the end
 
   // Machine.
-  std::string device = "cpu";
+  std::string device;    ///< cpu or cuda; empty: see resolveDevice
   std::string cpuTarget; ///< instruction set of the kernels; empty: the best the host has
   int threads = 0;       ///< most threads of one rank; 0: the cores divided among the ranks
   double timeout = 60;   ///< seconds that a rank waits for another before the run ends; 0: for ever

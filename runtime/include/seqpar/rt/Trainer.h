@@ -10,6 +10,7 @@
 #include "seqpar/rt/ProgramFile.h"
 #include "seqpar/rt/RunOptions.h"
 
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,10 +19,30 @@ namespace seqpar::rt {
 
 class Processes;
 
-/// Makes the device of one rank, on that rank's thread.
-using DeviceFactory = std::function<std::unique_ptr<Device>(int rank, int threads)>;
+/// Where the devices of ranks come from.
+struct DeviceFactory {
+  using Make = std::function<std::unique_ptr<Device>(int rank, int threads)>;
 
-/// The devices that the options name. Throws UsageError for one that this build does not have.
+  template <typename Function>
+    requires std::constructible_from<Make, Function>
+  DeviceFactory(Function make) : make(std::move(make)) {}
+
+  /// Makes the device of one rank, on that rank's thread.
+  std::unique_ptr<Device> operator()(int rank, int threads) const { return make(rank, threads); }
+
+  Make make;
+  /// Throws Error when ranks [first, first + count), all of this process, do not fit the devices.
+  /// Null: they use the host's memory.
+  std::function<void(const ProgramFile &, int first, int count)> checkMemory;
+};
+
+/// Sets an empty `device`: "cuda" when this build has the back end, the machine a GPU, and the
+/// program, or the compiler at hand, CUDA code; else "cpu". Throws UsageError for names that are
+/// neither.
+void resolveDevice(RunOptions &options, bool hasCudaCode);
+
+/// The devices that the options name; an empty name is the CPU. Throws UsageError for one that this
+/// build or this machine does not have.
 DeviceFactory deviceFactory(const RunOptions &options);
 
 /// Numbers of one step, as the log has them.

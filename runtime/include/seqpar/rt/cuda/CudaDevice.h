@@ -37,6 +37,10 @@ struct CudaMemory {
 };
 CudaMemory cudaMemory(const CudaOptions &options);
 
+/// What a rank's device takes besides its segments, about: cuBLASLt's workspace and that of the row
+/// kernels, code, and memory for exchanges.
+inline constexpr size_t kCudaOverheadBytes = size_t(96) << 20;
+
 /// A GPU for one rank. Several ranks of a process may each have one on the same GPU. Throws Error
 /// when the driver, cuBLASLt or the GPU is not there.
 std::unique_ptr<Device> createCudaDevice(const CudaOptions &options);
