@@ -11,9 +11,8 @@ size_t elementBytes(ElementType type) {
 }
 
 const char *trafficName(Traffic traffic) {
-  static constexpr const char *kNames[kTrafficKinds] = {"ring_shift", "point_to_point",
-                                                        "all_reduce", "all_gather",
-                                                        "reduce_scatter"};
+  static constexpr const char *kNames[kTrafficKinds] = {
+      "ring_shift", "point_to_point", "all_reduce", "all_gather", "reduce_scatter"};
   return kNames[static_cast<size_t>(traffic)];
 }
 

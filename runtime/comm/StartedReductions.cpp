@@ -98,6 +98,7 @@ void ThreadCommunicator::workOnStarted(Lock &lock) {
     reduceShare(collective->parts[index], collective->sends, collective->receives, index);
     lock.lock();
     --collective->working;
+    collective->doneAt = nowNanoseconds();
     if (++collective->finished == collective->parts.size() || collective->cancelled)
       state.meeting(rank(), pending.axes).wake.notify_all();
   }
@@ -131,6 +132,7 @@ void ThreadCommunicator::waitForStarted(Lock &lock, Pending &pending) {
 
 void ThreadCommunicator::leave(Pending &pending) {
   Started &collective = *pending.collective;
+  done = collective.doneAt;
   if (++collective.left == collective.parts.size())
     collective.inUse = false;
   pending.collective = nullptr;
@@ -202,6 +204,7 @@ void ThreadCommunicator::addSpanning(Spanning &own) {
   void *to = share;
   sumInOrder({own.sources.data(), group.members}, {&to, 1}, 0, elements, group.kind.type);
   own.addsNext = false;
+  own.addedAt = nowNanoseconds();
   own.parts.clear();
   for (size_t m = 0; m < group.members && !scatters; ++m) {
     if (m == group.own)
@@ -262,8 +265,12 @@ void ThreadCommunicator::waitForSpanning(size_t number) {
     });
     giveUp(lock, missing == awaited.parts.end() ? "nothing" : describe(own.messages[*missing]));
   }
-  for (Request part : awaited.parts)
+  uint64_t last = awaited.addedAt;
+  for (Request part : awaited.parts) {
     release(part);
+    last = std::max(last, done);
+  }
+  done = last;
   awaited.parts.clear();
   awaited.inUse = false;
 }

@@ -121,14 +121,16 @@ void ThreadCommunicator::copy(Lock &lock, Message &mine, Message &other) {
   mine.state = other.state = Message::Copying;
   if (std::string why = disagreement(from, to); !why.empty()) {
     state.abortLocked(why);
-    mine.state = other.state = Message::Done;
+    mine.setDone();
+    other.setDone();
     throw Error(why);
   }
   lock.unlock();
   if (from.bytes)
     memory->copy(to.data, from.data, from.bytes);
   lock.lock();
-  mine.state = other.state = Message::Done;
+  mine.setDone();
+  other.setDone();
   state.ranks[static_cast<size_t>(other.owner())].wake.notify_all();
 }
 
@@ -157,6 +159,7 @@ void ThreadCommunicator::wait(Request request) {
 }
 
 void ThreadCommunicator::release(Request request) {
+  done = own.messages[request].doneAt;
   own.messages[request].state = Message::Free;
   own.freeMessages.push_back(request);
 }

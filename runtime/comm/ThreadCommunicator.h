@@ -106,6 +106,7 @@ private:
   /// the sums go to all.
   struct Spanning {
     bool inUse = false, addsNext = false;
+    uint64_t addedAt = 0; ///< nanoseconds of the steady clock
     Part part;
     Group group;
     std::vector<Request> parts; ///< of this round

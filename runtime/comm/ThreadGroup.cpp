@@ -2,6 +2,8 @@
 #include "ProcessState.h"
 #include "ThreadState.h"
 
+#include <chrono>
+
 namespace seqpar::rt {
 
 ThreadGroup::State::State(Grid grid, Processes *processes)
@@ -87,8 +89,18 @@ void ThreadGroup::State::setAborted(const std::string &why) {
 
 void ThreadGroup::State::finished(Message &done) {
   std::lock_guard lock(mutex);
-  done.state = Message::Done;
+  done.setDone();
   ranks[static_cast<size_t>(done.owner())].wake.notify_all();
+}
+
+uint64_t nowNanoseconds() {
+  auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+}
+
+void Message::setDone() {
+  state = Done;
+  doneAt = nowNanoseconds();
 }
 
 std::string disagreement(const Message &from, const Message &to) {

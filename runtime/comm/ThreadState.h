@@ -30,6 +30,9 @@ struct CollectiveKind {
 
 /// A send or receive. It is posted, then either the matching other side finds it and copies, or it
 /// finds the other side. Between processes the link carries it.
+/// Nanoseconds of the steady clock.
+uint64_t nowNanoseconds();
+
 struct Message {
   enum State { Free, Posted, Copying, Remote, Done };
   State state = Free;
@@ -39,6 +42,9 @@ struct Message {
   size_t bytes = 0;
   int channel = 0;       ///< the axes of the collective that it is a part of; 0: none
   CollectiveKind kind{}; ///< of that collective
+  uint64_t doneAt = 0;   ///< nanoseconds of the steady clock
+
+  void setDone();
 
   int owner() const { return isSend ? source : destination; }
   /// Whether `other` is the other side's.
@@ -87,6 +93,7 @@ struct Started {
   std::vector<void *> receives;
   size_t disagreeing = 0; ///< as in Meeting
   bool cancelled = false; ///< a member has left it and no one may touch its buffers
+  uint64_t doneAt = 0;    ///< as of Message
   size_t begun = 0, working = 0, finished = 0, left = 0;
 };
 

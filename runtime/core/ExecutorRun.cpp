@@ -34,6 +34,11 @@ const char *locationOf(const Instruction &instruction) {
   return EnumNameOperation(instruction.operation_type());
 }
 
+bool isCollective(Operation operation) {
+  return operation == Operation::AllReduce || operation == Operation::AllGather ||
+         operation == Operation::ReduceScatter;
+}
+
 ElementType elementType(DataType type) {
   switch (type) {
   case DataType::F64:
@@ -71,7 +76,14 @@ void Executor::run(const Instruction &instruction, const Scope &scope) {
   uint64_t begin = profiler ? Profiler::now() : 0, waited = communicator.waitedNanoseconds();
   communicator.setActivity(locationOf(instruction));
   try {
+    size_t before = pending.size();
     dispatch(instruction, scope);
+    for (size_t i = before; i < pending.size(); ++i) {
+      pending[i].name = locationOf(instruction);
+      pending[i].begin = begin;
+    }
+    if (profiler && pending.size() == before && isCollective(instruction.operation_type()))
+      profiler->addExchange(Category::Collective, locationOf(instruction), begin, Profiler::now());
   } catch (const Aborted &) {
     throw;
   } catch (const std::exception &error) {
@@ -299,9 +311,14 @@ void Executor::wait(int64_t lastMicroBatch, std::optional<int> tag) {
   auto awaited = [&](const Pending &exchange) {
     return exchange.microBatch <= lastMicroBatch && exchange.tag == tag.value_or(exchange.tag);
   };
-  for (const Pending &exchange : pending)
-    if (awaited(exchange))
-      communicator.wait(exchange.request);
+  for (size_t i = 0; i < pending.size(); ++i) {
+    if (!awaited(pending[i]))
+      continue;
+    communicator.wait(pending[i].request);
+    if (profiler)
+      profiler->addExchange(Category::Exchange, pending[i].name, pending[i].begin,
+                            communicator.doneNanoseconds());
+  }
   std::erase_if(pending, awaited);
 }
 

@@ -1,6 +1,54 @@
 #include "RankMessages.h"
 
+#include <chrono>
+#include <cstdlib>
+#include <limits>
+
 namespace seqpar::rt {
+
+namespace {
+
+constexpr int kRounds = 8;
+// Clocks that are closer are taken for one: the clocks of two machines begin when these start.
+constexpr int64_t kSameClock = 10'000'000;
+
+int64_t now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+} // namespace
+
+// Cristian's algorithm: the answer of the quickest round was given in the middle of it.
+int64_t clockOffset(Communicator &communicator) {
+  int64_t time = 0, best = std::numeric_limits<int64_t>::max(), offset = 0;
+  auto send = [&](int rank) {
+    time = now();
+    communicator.wait(
+        communicator.send(&time, sizeof(time), rank, kClockTag, Traffic::PointToPoint));
+  };
+  auto receive = [&](int rank) {
+    communicator.wait(communicator.receive(&time, sizeof(time), rank, kClockTag));
+  };
+  for (int rank = 1; rank < communicator.size(); ++rank)
+    for (int round = 0; round < kRounds; ++round) {
+      if (communicator.rank() == 0) {
+        receive(rank);
+        send(rank);
+      } else if (communicator.rank() == rank) {
+        int64_t begin = now();
+        send(0);
+        receive(0);
+        int64_t end = now();
+        if (end - begin < best) {
+          best = end - begin;
+          offset = time - (begin + (end - begin) / 2);
+        }
+      }
+    }
+  return std::abs(offset) < kSameClock ? 0 : offset;
+}
 
 std::vector<std::string> gatherTexts(Communicator &communicator, const std::string &text) {
   uint64_t bytes = text.size();

@@ -12,7 +12,8 @@
 
 namespace seqpar::rt {
 
-inline constexpr int kTensorTag = -1, kRecordTag = -2, kTextTag = -3, kPieceTag = -4;
+inline constexpr int kTensorTag = -1, kRecordTag = -2, kTextTag = -3, kPieceTag = -4,
+                     kClockTag = -5;
 
 /// While it lives, this rank waits for others without a limit: they may be writing or reading
 /// files.
@@ -30,6 +31,10 @@ private:
   Communicator &communicator;
   double before;
 };
+
+/// Collective. Nanoseconds to add to this rank's steady clock for that of rank 0: 0 where they are
+/// of one machine.
+int64_t clockOffset(Communicator &communicator);
 
 /// Collective. Returns the texts of all ranks, by rank, on rank 0, and nothing on the others.
 std::vector<std::string> gatherTexts(Communicator &communicator, const std::string &text);

@@ -156,8 +156,10 @@ void writeProfile(const std::string &path, int64_t steps, const Profiler &profil
 }
 
 void writeTrace(const std::string &path, const Profiler &profiler, Communicator &communicator) {
+  NoTimeout patient(communicator);
   writeGathered(path, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n",
-                profiler.traceRows(communicator.rank()), "\n]}\n", communicator);
+                profiler.traceRows(communicator.rank(), clockOffset(communicator)), "\n]}\n",
+                communicator);
 }
 
 } // namespace seqpar::rt

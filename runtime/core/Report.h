@@ -54,7 +54,7 @@ private:
 void writeProfile(const std::string &path, int64_t steps, const Profiler &profiler,
                   Communicator &communicator);
 
-/// Writes the events of all ranks in Chrome's trace format, one row per rank. Collective: rank 0
+/// Writes the events of all ranks in Chrome's trace format, two or more rows per rank. Collective: rank 0
 /// writes.
 void writeTrace(const std::string &path, const Profiler &profiler, Communicator &communicator);
 

@@ -347,7 +347,7 @@ TEST_F(Trainer, ReportsMemoryTimeAndTrace) {
   auto events = nlohmann::json::parse(contents("trace.json"))["traceEvents"];
   int attention = 0;
   for (const auto &event : events)
-    attention += event["name"] == "toy.attention" && event["tid"] == 1;
+    attention += event["name"] == "toy.attention" && event["pid"] == 1 && event["tid"] == 0;
   EXPECT_EQ(attention, 4 * 3);
 }
 

@@ -34,7 +34,7 @@ def run(folder, launcher, program, options):
         with open(f"{folder}/{name}", "rb") as f:
             files.append(f.read())
     with open(f"{folder}/trace") as f:
-        rows = {event["tid"] for event in json.load(f)["traceEvents"]}
+        rows = {event["pid"] for event in json.load(f)["traceEvents"]}
     with open(f"{folder}/profile") as f:
         ranks = [entry["rank"] for entry in json.load(f)["ranks"]]
     return lines, files, len(rows), ranks, result.stdout
@@ -60,7 +60,7 @@ def main():
         assert expected[3] == list(range(sp * pp * dp)), expected[3]
         for count in arguments[1].split(","):
             found = run(f"{folder}/{count}", launcher + ["-np", count], program, options)
-            for what, ours, theirs in zip(("log", "files", "rows of the trace", "ranks of the profile"), expected,
+            for what, ours, theirs in zip(("log", "files", "ranks of the trace", "ranks of the profile"), expected,
                                           found):
                 if ours != theirs:
                     sys.exit(f"{count} processes: another {what}: {theirs if what != 'files' else ''}, expected {ours}")

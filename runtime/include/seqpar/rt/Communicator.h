@@ -127,13 +127,16 @@ public:
   /// collective the size of its send buffer (of an all-reduce, its buffer). A group of one sends
   /// nothing.
   uint64_t bytesSent(Traffic traffic) const { return sent[static_cast<size_t>(traffic)]; }
+  /// When the last request that was waited for was done, which may be long before the wait:
+  /// nanoseconds of the steady clock.
+  uint64_t doneNanoseconds() const { return done; }
   /// Time this rank has slept in waits and collectives.
   uint64_t waitedNanoseconds() const { return waited; }
 
 protected:
   void count(Traffic traffic, size_t bytes) { sent[static_cast<size_t>(traffic)] += bytes; }
 
-  uint64_t waited = 0;
+  uint64_t waited = 0, done = 0;
   ExchangeMemory *memory = &hostMemory();
 
 private:

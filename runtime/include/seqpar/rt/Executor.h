@@ -82,6 +82,8 @@ private:
     int tag;
     int64_t microBatch;
     Communicator::Request request;
+    const char *name = nullptr; ///< of the instruction that has started it, for the profiler
+    uint64_t begin = 0;
   };
 
   void findLossReductions();
