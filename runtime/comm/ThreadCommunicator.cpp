@@ -94,6 +94,11 @@ Communicator::Request ThreadCommunicator::post(const Message &message) {
       message.destination >= size())
     fail("message from rank {} to rank {}: expected ranks below {}", message.source,
          message.destination, size());
+  bool remote = !state.isLocal(message.isSend ? message.destination : message.source);
+  if (remote && memory != &hostMemory())
+    fail("ranks {} and {} are in different processes, whose exchange over MPI is of host memory "
+         "only",
+         message.source, message.destination);
   Lock lock(state.mutex);
   if (state.aborted)
     cancelAll(lock);
@@ -106,7 +111,7 @@ Communicator::Request ThreadCommunicator::post(const Message &message) {
   own.freeMessages.pop_back();
   Message &mine = own.messages[request];
   mine = message;
-  if (!state.isLocal(mine.isSend ? mine.destination : mine.source)) {
+  if (remote) {
     mine.state = Message::Remote;
     state.link->post(state, mine);
   } else if (Message *other = takeMatch(mine))
