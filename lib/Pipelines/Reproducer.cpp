@@ -46,6 +46,7 @@ std::optional<PhaseFailure> seqpar::runPhase(PassManager &manager, ModuleOp modu
     passed = succeeded(manager.run(module));
     valid = passed && succeeded(verify(module));
   });
+  llvm::CrashRecoveryContext::Disable(); // signals of what comes after are not ours
   if (finished && valid)
     return std::nullopt;
   failure.kind = classify(finished, passed, failure.pass);
