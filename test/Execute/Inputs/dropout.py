@@ -38,7 +38,8 @@ class Runs:
 
     def run(self, *options):
         log = os.path.join(self.folder, "log.jsonl")
-        subprocess.run(["seqpar-run", self.model, f"--sp={self.sp}", "--lr=0", f"--log={log}", *options], check=True,
+        subprocess.run(["seqpar-run", self.model, f"--sp={self.sp}", f"--log={log}",
+                        *(options if any(o.startswith("--lr=") for o in options) else ("--lr=0", *options))], check=True,
                        stdout=subprocess.DEVNULL, timeout=300)
         with open(log) as f:
             return [json.loads(line) for line in f]
@@ -87,11 +88,26 @@ def check_evaluation(runs):
     assert with_dropout == without and trained != trained_without
 
 
+def check_resumption(runs):
+    """A run that goes on after step 2 drops what an uninterrupted one drops in steps 3 and 4."""
+    checkpoint = os.path.join(runs.folder, "checkpoint")
+
+    def losses(*options):
+        return [step["loss"] for step in runs.run("--data=synthetic", "--lr=0.01", "--decay-style=constant", "--warmup=0",
+                                                  f"--dropout={RATE}", f"--seq-length={LENGTH}", *options)]
+    whole = losses("--steps=4")
+    first = losses("--steps=2", f"--save={checkpoint}")
+    rest = losses("--steps=4", f"--load={checkpoint}")[-2:]
+    print(f"losses {whole}, in two runs {first + rest}")
+    assert whole == first + rest
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(folder, sys.argv[1])
         check_slope(runs)
         check_evaluation(runs)
+        check_resumption(runs)
 
 
 main()
