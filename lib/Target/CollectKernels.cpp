@@ -24,10 +24,16 @@ TypedAttr seqpar::getConstantElement(Value value) {
 // What a body may hold
 //===----------------------------------------------------------------------===//
 
+static bool isNarrowFloat(Type element) { return element.isF16() || element.isBF16(); }
+
+/// Floats of 16 bits are loaded, converted and stored, not computed with.
 static LogicalResult verifyElementType(Operation *op, Type type) {
   Type element = getElementTypeOrSelf(type);
   if (element.isF32() || element.isF64() ||
-      (element.isSignlessInteger() && element.getIntOrFloatBitWidth() <= 64))
+      (element.isSignlessInteger() && element.getIntOrFloatBitWidth() <= 64) ||
+      (isNarrowFloat(element) &&
+       isa<arith::ConstantOp, arith::ExtFOp, arith::TruncFOp, plan::RowYieldOp, tensor::SplatOp>(
+           op)))
     return success();
   return op->emitOpError("row kernels compute in f32, f64 and integers of at most 64 bits, found ")
          << element;
@@ -48,9 +54,10 @@ static LogicalResult verifyMathOp(Operation *op) {
 }
 
 static LogicalResult verifyBodyOp(Operation *op, Block &body) {
-  for (Type type : op->getResultTypes())
-    if (failed(verifyElementType(op, type)))
-      return failure();
+  for (TypeRange types : {TypeRange(op->getOperandTypes()), TypeRange(op->getResultTypes())})
+    for (Type type : types)
+      if (failed(verifyElementType(op, type)))
+        return failure();
   for (Value operand : op->getOperands())
     if (operand.getParentBlock() != &body && !getConstantElement(operand))
       return op->emitOpError("uses a value from outside of the row kernel; pass it as an input");
@@ -80,8 +87,9 @@ static LogicalResult verifyKernel(plan::RowsOp rows) {
     if (!type || !type.getLayout().isIdentity())
       return rows.emitOpError("expected contiguous buffers, found ") << memory.getType();
     Type element = type.getElementType();
-    if (!element.isF32() && !element.isF64() && !element.isSignlessInteger(32))
-      return rows.emitOpError("expected buffers of f32, f64 or i32, found ") << type;
+    if (!element.isF32() && !element.isF64() && !element.isSignlessInteger(32) &&
+        !isNarrowFloat(element))
+      return rows.emitOpError("expected buffers of f32, f64, bf16, f16 or i32, found ") << type;
   }
   Block &body = rows.getBody().front();
   for (Operation &op : body)

@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/Pass.h"
 #include "llvm/Transforms/Utils/Cloning.h"
@@ -28,6 +29,26 @@ static void loadEmitDialects(MLIRContext &context) {
   context
       .loadDialect<arith::ArithDialect, cf::ControlFlowDialect, func::FuncDialect,
                    LLVM::LLVMDialect, math::MathDialect, scf::SCFDialect, vector::VectorDialect>();
+}
+
+/// The CPU trains in f32.
+static LogicalResult verifyTypes(Operation *root, const KernelTable &table) {
+  auto isNarrow = [](Type type) {
+    Type element = getElementTypeOrSelf(type);
+    return element.isF16() || element.isBF16();
+  };
+  for (plan::RowsOp rows : getKernelBodies(root, table)) {
+    for (Value memory : llvm::concat<Value>(rows.getInputs(), rows.getOuts()))
+      if (isNarrow(memory.getType()))
+        return rows.emitOpError("on the CPU, expected buffers of f32, f64 or i32, found ")
+               << memory.getType();
+    for (Operation &op : rows.getBody().front())
+      for (Type type : op.getResultTypes())
+        if (isNarrow(type))
+          return op.emitOpError("on the CPU, row kernels compute in f32, f64 and integers, found ")
+                 << getElementTypeOrSelf(type);
+  }
+  return success();
 }
 
 static OwningOpRef<ModuleOp> buildFunctions(Operation *root, const KernelTable &table, size_t first,
@@ -111,6 +132,8 @@ LogicalResult cpu::emitCpu(Operation *root, KernelTable &table, ArrayRef<StringR
              << target;
   if (table.kernels.empty())
     return success();
+  if (failed(verifyTypes(root, table)))
+    return failure();
   loadEmitDialects(*root->getContext());
   std::vector<Chunk> chunks = compileChunks(root, table, targets);
   for (const Chunk &chunk : chunks)
@@ -148,7 +171,7 @@ struct EmitCpuKernels : PassWrapper<EmitCpuKernels, OperationPass<ModuleOp>> {
 
   void runOnOperation() override {
     FailureOr<KernelTable> table = collectKernels(getOperation());
-    if (failed(table))
+    if (failed(table) || failed(verifyTypes(getOperation(), *table)))
       return signalPassFailure();
     OwningOpRef<ModuleOp> functions = cpu::buildRowFunctions(getOperation(), *table);
     getOperation().getBodyRegion().takeBody(functions->getBodyRegion());

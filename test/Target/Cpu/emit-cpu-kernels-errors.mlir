@@ -50,7 +50,7 @@ plan.rows "steps" rows(8) ins(%x : memref<8x16xf32>) outs(%x : memref<8x16xf32>)
 plan.rows "half" rows(8) ins(%x : memref<8x16xf32>) outs(%x : memref<8x16xf32>)
     access [#plan.access<row>] results [#plan.access<row>] {
 ^bb0(%a: tensor<16xf32>):
-  // expected-error @below {{'arith.truncf' op row kernels compute in f32, f64 and integers of at most 64 bits, found 'f16'}}
+  // expected-error @below {{'arith.truncf' op on the CPU, row kernels compute in f32, f64 and integers, found 'f16'}}
   %0 = arith.truncf %a : tensor<16xf32> to tensor<16xf16>
   %1 = arith.extf %0 : tensor<16xf16> to tensor<16xf32>
   plan.row_yield %1 : tensor<16xf32>
@@ -59,7 +59,7 @@ plan.rows "half" rows(8) ins(%x : memref<8x16xf32>) outs(%x : memref<8x16xf32>)
 // -----
 
 %x = plan.buffer {value = "x"} : memref<8x16xbf16>
-// expected-error @below {{'plan.rows' op expected buffers of f32, f64 or i32, found 'memref<8x16xbf16>'}}
+// expected-error @below {{'plan.rows' op on the CPU, expected buffers of f32, f64 or i32, found 'memref<8x16xbf16>'}}
 plan.rows "copy" rows(8) ins(%x : memref<8x16xbf16>) outs(%x : memref<8x16xbf16>)
     access [#plan.access<row>] results [#plan.access<row>] {
 ^bb0(%a: tensor<16xbf16>):

@@ -28,6 +28,8 @@ constexpr const char *kFiles[] = {
     "gelu-tanh-grad.mlir", "integers.mlir",      "layer-norm-grad.mlir", "layer-norm.mlir",
     "scatter.mlir",        "sum-of-squares.mlir"};
 
+constexpr const char *kNarrowTypes[] = {"bf16", "f16"};
+
 /// The kernels of all files with all extents. How many rows there are does not matter to a kernel.
 class Kernels {
 public:
@@ -57,6 +59,9 @@ private:
     for (const char *file : kFiles)
       for (int64_t columns : kColumns)
         add(*all, file, columns);
+    for (const char *type : kNarrowTypes)
+      for (int64_t columns : kColumns)
+        add(*all, "layer-norm-grad-narrow.mlir", columns, type);
     add(*all, "scalars.mlir", 1);
     FailureOr<KernelTable> collected = collectKernels(*all);
     EXPECT_TRUE(succeeded(collected));
@@ -70,8 +75,8 @@ private:
     host = std::make_unique<HostRowKernels>(*source, table.kernels);
   }
 
-  void add(ModuleOp all, const char *file, int64_t columns) {
-    RowKernelCase kernel(context, file, {5, columns, columns});
+  void add(ModuleOp all, const char *file, int64_t columns, const char *type = "") {
+    RowKernelCase kernel(context, file, {5, columns, columns, type});
     for (Operation &op : llvm::make_early_inc_range(*kernel.module->getBody()))
       op.moveBefore(all.getBody(), all.getBody()->end());
   }
@@ -118,6 +123,20 @@ TEST_P(CudaRowKernels, layerNormGrad) {
   check(kernel);
   kernel.shareMemory(0, 4);
   check(kernel);
+}
+
+/// Half a unit in the last place of results that are stored in 16 bits; sums and what else is f32
+/// stays as exact as with operands of 32 bits, since inputs are rounded beforehand.
+TEST_P(CudaRowKernels, layerNormGradIn16Bits) {
+  for (const char *type : kNarrowTypes) {
+    if (GetParam() == 1)
+      return; // its gradient is 0
+    RowKernelCase kernel(context, "layer-norm-grad-narrow.mlir", {5, GetParam(), 7, type});
+    kernel.tolerances[5] = type == StringRef("bf16") ? 0x1p-8 : 0x1p-11;
+    check(kernel);
+    kernel.shareMemory(0, 4);
+    check(kernel);
+  }
 }
 
 TEST_P(CudaRowKernels, gelu) {
@@ -255,6 +274,34 @@ TEST_P(CudaRowKernels, sumsAreDeterministic) {
     if (first.empty())
       first = memory;
     EXPECT_EQ(memory, first);
+  }
+}
+
+/// The toolkit's own types of 16 bits.
+TEST(CudaRowKernels16, compile) {
+  std::string error;
+  if (!cuda::hasNvrtc(error))
+    GTEST_SKIP() << "off: " << error;
+  MLIRContext context;
+  for (const char *type : kNarrowTypes) {
+    RowKernelCase kernel(context, "layer-norm-grad-narrow.mlir", {5, 1024, 7, type});
+    FailureOr<KernelTable> table = collectKernels(*kernel.module);
+    ASSERT_TRUE(succeeded(table));
+    FailureOr<std::string> source = cuda::buildRowSource(*kernel.module, *table);
+    ASSERT_TRUE(succeeded(source));
+    std::vector<CudaCode> codes = {{"rows", *source, {}}};
+    std::vector<cuda::KernelUsage> usages;
+    ASSERT_TRUE(cuda::compileImages(codes, {"sm_80", "compute_90"}, error, &usages)) << error;
+    ASSERT_EQ(usages.size(), 2u);
+    for (const cuda::KernelUsage &usage : usages)
+      EXPECT_EQ(usage.spillStores + usage.spillLoads, 0) << usage.symbol;
+    ASSERT_EQ(codes[0].images.size(), 2u);
+    std::string ptx(codes[0].images[1].image.begin(), codes[0].images[1].image.end());
+    EXPECT_NE(ptx.find(".version"), ptx.npos);
+    EXPECT_EQ(ptx.find('\0'), ptx.npos);
+    // 16 bytes at a time: 8 elements of 16 bits, 4 of 32.
+    EXPECT_NE(ptx.find("ld.global.v4"), ptx.npos);
+    EXPECT_NE(ptx.find("st.global.v4"), ptx.npos);
   }
 }
 

@@ -60,6 +60,14 @@ void RowKernelCase::parse(MLIRContext &context, std::string text, Extents extent
   fill(extents.table);
 }
 
+/// What memory of a type keeps of a number.
+static APFloat roundTo(double value, FloatType type) {
+  APFloat rounded(value);
+  bool loses = false;
+  rounded.convert(type.getFloatSemantics(), APFloat::rmNearestTiesToEven, &loses);
+  return rounded;
+}
+
 void RowKernelCase::fill(int64_t table) {
   std::mt19937 engine(7);
   std::normal_distribution<double> normal;
@@ -68,8 +76,8 @@ void RowKernelCase::fill(int64_t table) {
     auto type = cast<MemRefType>(memory.getType());
     Elements elements;
     for (int64_t i = 0; i < type.getNumElements(); ++i) {
-      if (isa<FloatType>(type.getElementType()))
-        elements.f.push_back(float(normal(engine)));
+      if (auto floating = dyn_cast<FloatType>(type.getElementType()))
+        elements.f.push_back(roundTo(float(normal(engine)), floating).convertToDouble());
       else
         elements.i.push_back(integers(engine));
     }
@@ -106,7 +114,18 @@ template <typename T> double unpack(const std::vector<char> &bytes, size_t i) {
   return double(value);
 }
 
+std::vector<char> packNarrow(const std::vector<double> &from, FloatType type) {
+  std::vector<uint16_t> words;
+  for (double value : from)
+    words.push_back(uint16_t(roundTo(value, type).bitcastToAPInt().getZExtValue()));
+  return pack<uint16_t>(words);
+}
+
 double unpack(const std::vector<char> &bytes, size_t i, Type type) {
+  if (auto floating = dyn_cast<FloatType>(type); floating && floating.getWidth() == 16) {
+    APInt word(16, uint64_t(unpack<uint16_t>(bytes, i)));
+    return APFloat(floating.getFloatSemantics(), word).convertToDouble();
+  }
   if (type.isF64())
     return unpack<double>(bytes, i);
   return type.isF32() ? unpack<float>(bytes, i) : unpack<int32_t>(bytes, i);
@@ -143,6 +162,8 @@ void RowKernelCase::check(const Run &run, double tolerance) {
     expected[i] = operands[memory[i]];
     if (types[i].isF64())
       bytes.push_back(pack<double>(operands[i].f));
+    else if (types[i].isF16() || types[i].isBF16())
+      bytes.push_back(packNarrow(operands[i].f, cast<FloatType>(types[i])));
     else
       bytes.push_back(types[i].isF32() ? pack<float>(operands[i].f) : pack<int32_t>(operands[i].i));
   }
@@ -155,7 +176,8 @@ void RowKernelCase::check(const Run &run, double tolerance) {
   for (size_t i = 0; i < operands.size(); ++i) {
     bool overwritten = i < inputs && llvm::is_contained(ArrayRef(memory).drop_front(inputs), i);
     if (!overwritten)
-      compare(expected[i], bytes[memory[i]], types[i], tolerance,
+      compare(expected[i], bytes[memory[i]], types[i],
+              tolerances.contains(i) ? tolerances.at(i) : tolerance,
               rows.getName().str() + " operand " + std::to_string(i));
   }
 }

@@ -9,6 +9,7 @@
 #include "mlir/IR/OwningOpRef.h"
 
 #include <functional>
+#include <map>
 #include <string>
 
 namespace seqpar::test {
@@ -19,8 +20,8 @@ struct Extents {
   std::string function = {};
 };
 
-/// A file of test/Target/Inputs with its extents set. The kernel's operands get random values: floats from
-/// a normal distribution, integers from -1 to below `table`.
+/// A file of test/Target/Inputs with its extents set. The kernel's operands get random values:
+/// floats from a normal distribution, integers from -1 to below `table`.
 class RowKernelCase {
 public:
   RowKernelCase(mlir::MLIRContext &context, const std::string &file, Extents extents);
@@ -33,6 +34,9 @@ public:
 
   /// Inputs and outs that are the same buffer in the file share memory; `shareMemory` adds to that.
   void shareMemory(unsigned output, unsigned input) { sharedInput[output] = input; }
+
+  /// Of operands that need another one than check() is given.
+  std::map<size_t, double> tolerances;
 
   using Run = std::function<void(void *const *operands, int64_t rows)>;
   /// Compares what `run` writes with the interpreter: within `tolerance` of an operand's largest
