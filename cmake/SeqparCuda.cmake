@@ -5,7 +5,7 @@
 
 set(SEQPAR_CUDA_ROOT "" CACHE PATH "Folder of the CUDA toolkit (default: CUDA_HOME, CUDA_PATH, /usr/local/cuda)")
 set(SEQPAR_CUDA_HINTS ${SEQPAR_CUDA_ROOT} $ENV{CUDA_HOME} $ENV{CUDA_PATH} /usr/local/cuda)
-find_library(SEQPAR_NVRTC NAMES nvrtc libnvrtc.so.13 libnvrtc.so.12 HINTS ${SEQPAR_CUDA_HINTS} PATH_SUFFIXES lib lib64)
+find_library(SEQPAR_NVRTC NAMES nvrtc libnvrtc.so.13 libnvrtc.so.12 NAMES_PER_DIR HINTS ${SEQPAR_CUDA_HINTS} PATH_SUFFIXES lib lib64)
 find_path(SEQPAR_CUDA_INCLUDE NAMES cuda_bf16.h HINTS ${SEQPAR_CUDA_HINTS} PATH_SUFFIXES include)
 find_program(SEQPAR_NVCC NAMES nvcc HINTS ${SEQPAR_CUDA_HINTS} PATH_SUFFIXES bin)
 mark_as_advanced(SEQPAR_NVRTC SEQPAR_CUDA_INCLUDE SEQPAR_NVCC)
