@@ -23,6 +23,13 @@ public:
   void run(const Kernel &kernel, void *const *operands, int64_t rows, bool accumulate,
            unsigned order = 0) const;
 
+  /// hostcuda::PackedLaunch
+  using Launch = const char *(*)(const unsigned *grid, const unsigned *block, size_t sharedBytes,
+                                 void *const *parameters, unsigned order);
+  /// One of a kernel's launches; they must not run at the same time. Null, and a test failure, when
+  /// there is none of that name.
+  Launch find(const std::string &symbol) const;
+
 private:
   void compile(const std::string &source, const std::vector<Kernel> &kernels);
 
