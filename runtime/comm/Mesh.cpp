@@ -103,12 +103,16 @@ Mesh::Mesh() {
                            ntohs(any.sin_port), addressesOfHost());
 }
 
+void Mesh::hangUp() {
+  if (!thread.joinable())
+    return;
+  stop = true;
+  eventfd_write(waking, 1);
+  thread.join();
+}
+
 Mesh::~Mesh() {
-  if (thread.joinable()) {
-    stop = true;
-    eventfd_write(waking, 1);
-    thread.join();
-  }
+  hangUp();
   for (Peer &peer : peers)
     if (peer.socket >= 0)
       ::close(peer.socket);

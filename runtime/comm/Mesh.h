@@ -49,6 +49,9 @@ public:
   /// Throws Error.
   void connect(int index, const std::vector<std::string> &addresses, MeshListener &listener);
 
+  /// Ends the thread: the listener hears no more.
+  void hangUp();
+
   /// Returns at once; nothing is sent to a process that has gone.
   void send(int process, char kind, const std::string &body);
   /// Waits, at most for this long, until all that was sent is with the system.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <sched.h>
 #include <sstream>
@@ -85,18 +84,14 @@ std::pair<std::string, std::string> differences(const std::string &a, const std:
 } // namespace
 
 ProcessState::~ProcessState() {
-  mesh.reset(); // its thread calls this object
+  if (mesh)
+    mesh->hangUp(); // its thread calls this object
   link.reset();
 }
 
-void ProcessState::join(int expected) {
-  sigset_t term;
-  sigemptyset(&term);
-  sigaddset(&term, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &term, nullptr); // the mesh's thread reads it
+void ProcessState::join(int expected, const std::function<std::unique_ptr<Wire>()> &makeWire) {
   auto made = std::make_unique<Mesh>();
-  auto joined =
-      std::make_unique<Link>(createMpiWire, field(made->address()) + field(coresOfProcess()));
+  auto joined = std::make_unique<Link>(makeWire, field(made->address()) + field(coresOfProcess()));
   if (joined->count() != expected)
     fail("the launcher has started {} processes, MPI knows of {}: start with mpirun, or srun with "
          "--mpi=pmix",

@@ -21,8 +21,8 @@ public:
   explicit ProcessState(std::string tool) : tool(std::move(tool)) {}
   ~ProcessState() override;
 
-  /// Joins the other processes, `expected` in all.
-  void join(int expected);
+  /// Joins the other processes, `expected` in all. SIGTERM must be blocked.
+  void join(int expected, const std::function<std::unique_ptr<Wire>()> &makeWire);
 
   int index() const { return link ? link->index() : 0; }
   int count() const { return link ? link->count() : 1; }
@@ -83,5 +83,9 @@ private:
   Clock::time_point faultTime, terminatedTime;
   bool wasTerminated = false, ending = false, printed = false;
 };
+
+/// Joins processes over another wire than MPI's; for tests, where a "process" may be a thread.
+std::unique_ptr<Processes> joinProcesses(const std::string &tool, int count,
+                                         const std::function<std::unique_ptr<Wire>()> &makeWire);
 
 } // namespace seqpar::rt

@@ -2,6 +2,7 @@
 
 #include "ProcessState.h"
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
@@ -32,8 +33,13 @@ Processes::~Processes() = default;
 
 std::unique_ptr<Processes> Processes::launch(const std::string &tool) {
   auto state = std::make_unique<ProcessState>(tool);
-  if (int count = launched(); count > 1)
-    state->join(count);
+  if (int count = launched(); count > 1) {
+    sigset_t term;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &term, nullptr); // the mesh's thread reads it
+    state->join(count, createMpiWire);
+  }
   if (state->index() > 0) {
     // What every process would print, the first one prints.
     int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -41,6 +47,13 @@ std::unique_ptr<Processes> Processes::launch(const std::string &tool) {
     dup2(nowhere, STDOUT_FILENO);
     ::close(nowhere);
   }
+  return std::unique_ptr<Processes>(new Processes(std::move(state)));
+}
+
+std::unique_ptr<Processes> joinProcesses(const std::string &tool, int count,
+                                         const std::function<std::unique_ptr<Wire>()> &makeWire) {
+  auto state = std::make_unique<ProcessState>(tool);
+  state->join(count, makeWire);
   return std::unique_ptr<Processes>(new Processes(std::move(state)));
 }
 

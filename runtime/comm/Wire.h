@@ -24,6 +24,7 @@ public:
   virtual ~Wire() = default;
   virtual int index() const = 0; ///< of this process
   virtual int count() const = 0; ///< of processes
+  /// Many times the number of receives that are pending at a time.
   virtual int largestTag() const = 0;
 
   /// The texts of all processes, by index. All call it; it may spin, so it is for the start only.

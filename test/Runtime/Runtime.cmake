@@ -2,6 +2,11 @@
 seqpar_add_unit_test(rt_communicator_thread_test
   SOURCES CommunicatorThreadTest.cpp CommunicatorConformance.cpp
   LIBS seqpar_rt_comm)
+seqpar_add_unit_test(rt_communicator_link_test
+  SOURCES CommunicatorLinkTest.cpp CommunicatorConformance.cpp
+  LIBS seqpar_rt_comm)
+target_include_directories(rt_communicator_link_test PRIVATE ${PROJECT_SOURCE_DIR}/runtime/comm)
+
 set(RUNTIME_TOY ProgramBuilder.cpp TestDevice.cpp ToyModel.cpp)
 if(SEQPAR_HAVE_MPI)
   # Started by mpirun, from lit tests.

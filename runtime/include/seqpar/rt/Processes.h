@@ -19,6 +19,7 @@
 namespace seqpar::rt {
 
 class ProcessState;
+class Wire;
 
 class Processes {
 public:
@@ -58,6 +59,8 @@ public:
   ProcessState &state() { return *theState; }
 
 private:
+  friend std::unique_ptr<Processes> joinProcesses(const std::string &, int,
+                                                  const std::function<std::unique_ptr<Wire>()> &);
   explicit Processes(std::unique_ptr<ProcessState> state);
   std::unique_ptr<ProcessState> theState;
 };
