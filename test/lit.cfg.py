@@ -21,6 +21,9 @@ config.substitutions.append(("%buildtest", os.path.join(config.seqpar_binary_dir
 # More processes than cores, and as root in a container: Open MPI wants to be told.
 if config.have_mpi:
     config.available_features.add("mpi")
+# Namespaces of the network stand for machines.
+if subprocess.run("ip netns add seqpar-lit && ip netns del seqpar-lit", shell=True, capture_output=True).returncode == 0:
+    config.available_features.add("netns")
 config.substitutions.append(("%mpirun", "mpirun --oversubscribe"))
 config.environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
 config.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
