@@ -20,4 +20,10 @@ namespace seqpar {
 /// Precondition: cuda::attentionSupports each configuration.
 std::string attentionSource(std::span<const cuda::AttentionConfig> configs);
 
+/// The ForwardWarpgroup kernels, which compile for sm_90a only: a second forward for GPUs of
+/// compute capability 9.0.
+///
+/// Precondition: cuda::attentionSupportsWarpgroup each configuration.
+std::string attentionWarpgroupSource(std::span<const cuda::AttentionConfig> configs);
+
 } // namespace seqpar

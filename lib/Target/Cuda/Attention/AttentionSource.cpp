@@ -18,7 +18,7 @@ namespace {
 /// The function template of a kernel, with its arguments.
 std::string instance(AttentionKernel kernel, const AttentionConfig &config) {
   bool simt = config.storage == AttentionStorage::F32;
-  const char *names[] = {"forward", "delta", "backwardKeys", "backwardQueries"};
+  const char *names[] = {"forward", "delta", "backwardKeys", "backwardQueries", "forward"};
   const char *simtNames[] = {"simtForward", "delta", "simtBackwardKeys", "simtBackwardQueries"};
   const char *types[] = {"float", "BFloat16", "Float16"};
   bool delta = kernel == AttentionKernel::Delta;
@@ -29,6 +29,8 @@ std::string instance(AttentionKernel kernel, const AttentionConfig &config) {
   result += std::to_string(config.headDim);
   if (!delta)
     result += config.dropout ? ", true" : ", false";
+  if (kernel == AttentionKernel::ForwardWarpgroup)
+    result += ", AttentionKernel::ForwardWarpgroup";
   return result + ">";
 }
 
@@ -64,6 +66,22 @@ std::string attentionSource(std::span<const AttentionConfig> configs) {
                         AttentionKernel::BackwardKeys, AttentionKernel::BackwardQueries})
       if (entries.insert(attentionEntry(kernel, config)).second)
         text += "\n" + entry(kernel, config);
+  }
+  return text;
+}
+
+std::string attentionWarpgroupSource(std::span<const AttentionConfig> configs) {
+  std::string text = kKernelTextContract;
+  text += kKernelTextTypes;
+  text += kKernelTextPtx;
+  text += kKernelTextPtxWarpgroup;
+  text += kKernelTextCommon;
+  text += kKernelTextTiles;
+  text += kKernelTextForward;
+  text += "\nusing namespace seqpar::cuda;\n";
+  for (const AttentionConfig &config : configs) {
+    assert(attentionSupportsWarpgroup(config.storage, config.headDim) && "no such kernel");
+    text += "\n" + entry(AttentionKernel::ForwardWarpgroup, config);
   }
   return text;
 }

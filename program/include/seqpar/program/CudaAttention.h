@@ -11,6 +11,7 @@
 //   seqpar_attention_delta_TYPE_D            grid (tiles of queries, heads, batch)
 //   seqpar_attention_backward_keys_TYPE_D    grid (tiles of keys, heads, batch): dk and dv
 //   seqpar_attention_backward_queries_TYPE_D grid (tiles of queries, heads, batch): dq
+//   seqpar_attention_forward_warpgroup_TYPE_D grid as forward: the same results, for sm_90a alone
 //
 // With dropout, all but delta have the suffix _dropout. A backward pass launches delta (when its
 // block is the first one), then the other two in any order. Each takes one AttentionParameters by
@@ -34,7 +35,7 @@ namespace seqpar::cuda {
 /// of 16-bit types run on tensor cores.
 enum class AttentionStorage { F32, BF16, F16 };
 
-enum class AttentionKernel { Forward, Delta, BackwardKeys, BackwardQueries };
+enum class AttentionKernel { Forward, Delta, BackwardKeys, BackwardQueries, ForwardWarpgroup };
 
 /// Addresses are of device memory, aligned to 16 bytes. q-like tensors are [batch, queries, heads *
 /// headDim], k-like ones [batch, keys, heads * headDim]; statistics are [batch, heads, queries].
@@ -89,6 +90,12 @@ SEQPAR_ON_BOTH_SIDES constexpr bool attentionSupports(AttentionStorage storage, 
   return headDim >= 8 && headDim <= 128 && headDim % 8 == 0;
 }
 
+/// Those that have a ForwardWarpgroup kernel.
+SEQPAR_ON_BOTH_SIDES constexpr bool attentionSupportsWarpgroup(AttentionStorage storage,
+                                                               int headDim) {
+  return storage != AttentionStorage::F32 && (headDim == 64 || headDim == 128);
+}
+
 /// The head dimension as tiles hold it: padded with zeros to whole steps of the products.
 SEQPAR_ON_BOTH_SIDES constexpr int attentionColumns(int headDim) {
   return (headDim + 31) / 32 * 32;
@@ -114,6 +121,8 @@ SEQPAR_ON_BOTH_SIDES constexpr AttentionTiling attentionTiling(AttentionKernel k
   int bytes = 2 * d; // of a row
   // A warp of 32 rows reads shared memory half as often for a product as one of 16; it has them
   // where they fit in the registers.
+  if (kernel == AttentionKernel::ForwardWarpgroup)
+    return {128, 128, 8, (128 + 2 * 2 * 128) * bytes}; // a warpgroup has 64 rows
   if (kernel == AttentionKernel::Forward) {
     bool wide = d <= 96 || !config.dropout;
     int rows = wide ? 128 : 64, columns = d <= 64 || !wide ? 64 : 32;

@@ -10,7 +10,8 @@ namespace seqpar::cuda {
 
 /// The name of a kernel in its module.
 inline std::string attentionEntry(AttentionKernel kernel, const AttentionConfig &config) {
-  const char *kernels[] = {"forward", "delta", "backward_keys", "backward_queries"};
+  const char *kernels[] = {"forward", "delta", "backward_keys", "backward_queries",
+                           "forward_warpgroup"};
   const char *types[] = {"f32", "bf16", "f16"};
   return std::string("seqpar_attention_") + kernels[int(kernel)] + "_" +
          types[int(config.storage)] + "_" + std::to_string(config.headDim) +
@@ -34,7 +35,7 @@ inline AttentionGrid attentionGrid(AttentionKernel kernel, const AttentionConfig
 /// 1), whatever it computes again.
 inline double attentionOperations(AttentionKernel kernel, const AttentionConfig &config,
                                   const AttentionParameters &p) {
-  const double products[] = {2, 0, 4, 1};
+  const double products[] = {2, 0, 4, 1, 2};
   return products[int(kernel)] * 2.0 * p.batch * p.heads * double(p.queries) * p.keys *
          config.headDim;
 }

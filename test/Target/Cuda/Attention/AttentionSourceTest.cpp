@@ -75,32 +75,33 @@ TEST(AttentionSource, tilesFitEveryHeadDimension) {
           }
 }
 
-/// Compiles for both architectures, prints what each kernel takes, and fails when one spills.
-void compile(const std::vector<AttentionConfig> &configs) {
+/// Compiles the text, prints what each kernel takes, and fails when one is missing or spills.
+void compile(const std::string &text, llvm::ArrayRef<llvm::StringRef> architectures,
+             llvm::ArrayRef<AttentionKernel> kernels, const std::vector<AttentionConfig> &configs) {
   std::string reason;
   if (!hasNvrtc(reason))
     GTEST_SKIP() << reason;
-  std::vector<CudaCode> codes = {{"attention", attentionSource(configs), {}}};
+  std::vector<CudaCode> codes = {{"attention", text, {}}};
   std::vector<KernelUsage> usages;
   std::string error;
-  ASSERT_TRUE(compileImages(codes, {"sm_80", "sm_90"}, error, &usages)) << error;
+  ASSERT_TRUE(compileImages(codes, architectures, error, &usages)) << error;
   std::map<std::pair<std::string, std::string>, KernelUsage> byName;
   for (const KernelUsage &usage : usages)
     byName[{usage.symbol, usage.architecture}] = usage;
-  for (const char *architecture : {"sm_80", "sm_90"})
+  for (llvm::StringRef architecture : architectures)
     for (const AttentionConfig &config : configs)
-      for (AttentionKernel kernel : kKernels) {
+      for (AttentionKernel kernel : kernels) {
         std::string name = attentionEntry(kernel, config);
-        ASSERT_EQ(byName.count({name, architecture}), 1u) << name;
-        const KernelUsage &usage = byName[{name, architecture}];
+        ASSERT_EQ(byName.count({name, architecture.str()}), 1u) << name;
+        const KernelUsage &usage = byName[{name, architecture.str()}];
         AttentionTiling tiling = attentionTiling(kernel, config);
-        printf("%s %s: %d registers, %d bytes of shared memory, %lld bytes spilled\n", architecture,
-               name.c_str(), usage.registers, tiling.sharedBytes,
+        printf("%s %s: %d registers, %d bytes of shared memory, %lld bytes spilled\n",
+               architecture.str().c_str(), name.c_str(), usage.registers, tiling.sharedBytes,
                static_cast<long long>(usage.spillStores));
-        EXPECT_EQ(usage.spillStores + usage.spillLoads, 0) << name << " " << architecture;
+        EXPECT_EQ(usage.spillStores + usage.spillLoads, 0) << name << " " << architecture.str();
         EXPECT_GT(usage.registers, 0) << name;
         EXPECT_LE(usage.registers * tiling.threads(), kRegisters) << name;
-        EXPECT_LE(usage.sharedBytes + tiling.sharedBytes, sharedLimit(architecture)) << name;
+        EXPECT_LE(usage.sharedBytes + tiling.sharedBytes, sharedLimit(architecture.str())) << name;
       }
 }
 
@@ -109,9 +110,18 @@ void compile(AttentionStorage storage, std::vector<int> headDims, std::vector<bo
   for (int headDim : headDims)
     for (bool dropout : dropouts)
       configs.push_back({storage, headDim, dropout});
-  compile(configs);
+  compile(attentionSource(configs), {"sm_80", "sm_90"}, kKernels, configs);
 }
 
+TEST(AttentionSource, warpgroupKernelsCompile) {
+  const std::vector<AttentionConfig> configs = {{AttentionStorage::BF16, 64, false},
+                                                {AttentionStorage::BF16, 64, true},
+                                                {AttentionStorage::BF16, 128, false},
+                                                {AttentionStorage::BF16, 128, true},
+                                                {AttentionStorage::F16, 64, true}};
+  compile(attentionWarpgroupSource(configs), {"sm_90a"}, {AttentionKernel::ForwardWarpgroup},
+          configs);
+}
 TEST(AttentionSource, compilesForBF16) {
   compile(AttentionStorage::BF16, {32, 64, 96, 128}, {false, true});
 }

@@ -35,7 +35,8 @@ const HostKernels &findKernels(const AttentionConfig &config) {
 
 class HostAttention final : public Device {
 public:
-  HostAttention(AttentionStorage storage, unsigned order) : storage(storage), order(order) {}
+  HostAttention(AttentionStorage storage, unsigned order, AttentionKernel forward)
+      : storage(storage), order(order), forward(forward) {}
 
   std::string name() const override { return "CUDA text on the host"; }
   void loadKernels(const program::Program &) override { fail("no row kernels here"); }
@@ -67,7 +68,7 @@ public:
     std::vector<uint16_t> out(storage == AttentionStorage::F32 ? 0 : queryElements(args.shape));
     if (storage != AttentionStorage::F32)
       p.out = out.data();
-    launch(AttentionKernel::Forward, args.shape, args.dropout, p);
+    launch(forward, args.shape, args.dropout, p);
     if (args.finish)
       for (size_t i = 0; i < out.size(); ++i)
         args.out[i] = fromBits(storage, out[i]);
@@ -150,6 +151,7 @@ private:
 
   AttentionStorage storage;
   unsigned order;
+  AttentionKernel forward;
   std::vector<uint16_t> rounded[5];
   unsigned seed = 0, step = 0;
 };
@@ -160,8 +162,9 @@ float roundTo(AttentionStorage storage, float value) {
   return storage == AttentionStorage::F32 ? value : fromBits(storage, toBits(storage, value));
 }
 
-std::unique_ptr<Device> createHostAttention(AttentionStorage storage, unsigned order) {
-  return std::make_unique<HostAttention>(storage, order);
+std::unique_ptr<Device> createHostAttention(AttentionStorage storage, unsigned order,
+                                            AttentionKernel forward) {
+  return std::make_unique<HostAttention>(storage, order, forward);
 }
 
 } // namespace seqpar::rt::test

@@ -13,16 +13,18 @@ namespace seqpar::rt::test {
 /// A device that runs the text of the attention kernels as HostCuda.h does, and nothing else. The
 /// 16-bit kernels get their operands rounded, and their results are widened. `order`: see
 /// HostCuda.h.
-std::unique_ptr<Device> createHostAttention(cuda::AttentionStorage storage, unsigned order = 0);
+std::unique_ptr<Device>
+createHostAttention(cuda::AttentionStorage storage, unsigned order = 0,
+                    cuda::AttentionKernel forward = cuda::AttentionKernel::Forward);
 
 /// The number as the storage type holds it.
 float roundTo(cuda::AttentionStorage storage, float value);
 
-/// Kernels compiled for the host: four functions in the order of AttentionKernel.
+/// Kernels compiled for the host, in the order of AttentionKernel; null where there is none.
 using HostKernel = void (*)(cuda::AttentionParameters);
 struct HostKernels {
   cuda::AttentionConfig config;
-  HostKernel kernels[4];
+  HostKernel kernels[5];
 };
 extern const std::vector<HostKernels> kHostKernelsF32, kHostKernelsBF16, kHostKernelsF16;
 

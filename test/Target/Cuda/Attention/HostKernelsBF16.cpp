@@ -18,12 +18,21 @@ namespace {
 
 using cuda::BFloat16, cuda::AttentionParameters;
 
+template <int headDim, bool dropout> constexpr HostKernel makeWarpgroup() {
+  if constexpr (cuda::attentionSupportsWarpgroup(cuda::AttentionStorage::BF16, headDim))
+    return [](AttentionParameters p) {
+      cuda::forward<BFloat16, headDim, dropout, cuda::AttentionKernel::ForwardWarpgroup>(p);
+    };
+  return nullptr;
+}
+
 template <int headDim, bool dropout> constexpr HostKernels make() {
   return {{cuda::AttentionStorage::BF16, headDim, dropout},
           {[](AttentionParameters p) { cuda::forward<BFloat16, headDim, dropout>(p); },
            [](AttentionParameters p) { cuda::delta<BFloat16, headDim>(p); },
            [](AttentionParameters p) { cuda::backwardKeys<BFloat16, headDim, dropout>(p); },
-           [](AttentionParameters p) { cuda::backwardQueries<BFloat16, headDim, dropout>(p); }}};
+           [](AttentionParameters p) { cuda::backwardQueries<BFloat16, headDim, dropout>(p); },
+           makeWarpgroup<headDim, dropout>()}};
 }
 
 } // namespace

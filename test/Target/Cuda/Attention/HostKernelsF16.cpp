@@ -18,12 +18,21 @@ namespace {
 
 using cuda::Float16, cuda::AttentionParameters;
 
+template <int headDim, bool dropout> constexpr HostKernel makeWarpgroup() {
+  if constexpr (cuda::attentionSupportsWarpgroup(cuda::AttentionStorage::F16, headDim))
+    return [](AttentionParameters p) {
+      cuda::forward<Float16, headDim, dropout, cuda::AttentionKernel::ForwardWarpgroup>(p);
+    };
+  return nullptr;
+}
+
 template <int headDim, bool dropout> constexpr HostKernels make() {
   return {{cuda::AttentionStorage::F16, headDim, dropout},
           {[](AttentionParameters p) { cuda::forward<Float16, headDim, dropout>(p); },
            [](AttentionParameters p) { cuda::delta<Float16, headDim>(p); },
            [](AttentionParameters p) { cuda::backwardKeys<Float16, headDim, dropout>(p); },
-           [](AttentionParameters p) { cuda::backwardQueries<Float16, headDim, dropout>(p); }}};
+           [](AttentionParameters p) { cuda::backwardQueries<Float16, headDim, dropout>(p); },
+           makeWarpgroup<headDim, dropout>()}};
 }
 
 } // namespace

@@ -16,10 +16,14 @@
 namespace seqpar::cuda {
 
 inline char *sharedMemory() { return reinterpret_cast<char *>(dynamicShared); }
+/// Dynamic shared memory begins at a multiple of 1024.
+inline Word sharedAddress(const void *shared) {
+  return Word(static_cast<const char *>(shared) - sharedMemory());
+}
 
 namespace host {
 
-/// When asynchronous copies happen.
+/// When asynchronous copies and products happen: at once, or when they are waited for.
 inline bool copiesAreEarly = false;
 
 struct Copy {
@@ -37,6 +41,7 @@ struct Copy {
 struct Copies {
   std::deque<std::vector<Copy>> groups;
   std::vector<Copy> open; ///< not committed
+  bool isFenced = true;   ///< what is copied is visible to asynchronous products
 };
 /// Of each thread of the block.
 inline std::vector<Copies> copies(1024);
@@ -106,6 +111,9 @@ inline void loadMatrices(Word (&r)[4], const void *row, bool transposed) {
   }
 }
 
+struct Registers {
+  Word word[4];
+};
 /// Elements of a lane, two of a register next to each other.
 struct Fragments {
   float a[8], b[4];
@@ -150,6 +158,7 @@ template <int pending> void copyAsyncWait() {
     for (const host::Copy &copy : own.groups.front())
       copy.run();
     own.groups.pop_front();
+    own.isFenced = false;
   }
 }
 
@@ -172,5 +181,85 @@ inline float toFloat(BFloat16 value) { return hostcuda::fromBfloatBits(value.bit
 inline float toFloat(Float16 value) { return hostcuda::fromHalfBits(value.bits); }
 
 inline float exp2Fast(float x) { return std::exp2(x); }
+
+//===----------------------------------------------------------------------===//
+// Products of warpgroups. A warp's part needs no other warp.
+//===----------------------------------------------------------------------===//
+
+namespace host {
+
+/// One lane's part of a product that has begun.
+struct PanelProduct {
+  float (*c)[4];
+  float a[2][16]; ///< rows g and g + 8
+  unsigned long long b;
+  bool byRows, add;
+  float (*element)(uint16_t bits);
+
+  /// Element (k, n) of b, found as the descriptor says: rows of 128 bytes, groups of eight of them,
+  /// bits 4 to 6 of the address xored with bits 7 to 9.
+  float right(int k, int n) const {
+    unsigned start = unsigned(b & 0x3fff) << 4, group = unsigned(b >> 32 & 0x3fff) << 4;
+    if (b >> 62 != 1)
+      hostcuda::fail("wgmma: expected 128-byte swizzling");
+    unsigned row = unsigned(byRows ? k : n), column = unsigned(byRows ? n : k);
+    unsigned address = start + row / 8 * group + row % 8 * 128 + column * 2;
+    address ^= (address >> 7 & 7) << 4;
+    checkShared(sharedMemory() + address, 2, "wgmma");
+    uint16_t bits;
+    std::memcpy(&bits, sharedMemory() + address, 2);
+    return element(bits);
+  }
+
+  void run() const {
+    int t = int(hostcuda::current->lane % 4);
+    for (int j = 0; j < 8; ++j)
+      for (int e = 0; e < 2; ++e) {
+        double sums[2] = {add ? c[j][e] : 0.0f, add ? c[j][2 + e] : 0.0f};
+        for (int k = 0; k < 16; ++k) {
+          double other = double(right(k, 8 * j + 2 * t + e));
+          for (int r = 0; r < 2; ++r)
+            sums[r] += double(a[r][k]) * other;
+        }
+        for (int r = 0; r < 2; ++r)
+          c[j][2 * r + e] = float(sums[r]);
+      }
+  }
+};
+/// Of each thread of the block.
+inline std::vector<std::vector<PanelProduct>> products(1024);
+
+template <typename T> float widen(uint16_t bits) { return value(bits, T()); }
+
+} // namespace host
+
+inline void fenceCopies() { host::ownCopies().isFenced = true; }
+inline void beginProducts() {
+  for (size_t i = 0; i < hostcuda::block->fibers.size(); ++i)
+    if (!host::copies[i].isFenced)
+      hostcuda::fail("wgmma: copies to shared memory are not fenced");
+}
+inline void endProducts() {
+  auto &own = host::products[size_t(hostcuda::current - hostcuda::block->fibers.data())];
+  for (const host::PanelProduct &each : own)
+    each.run();
+  own.clear();
+}
+
+template <bool byRows, bool add, typename T>
+void multiplyPanel(float (&c)[8][4], const Word (&a)[4], unsigned long long b, T) {
+  auto [all, lanes] =
+      hostcuda::gather(kAllLanes, host::Registers{{a[0], a[1], a[2], a[3]}}, "wgmma");
+  host::PanelProduct product = {c, {}, b, byRows, add, host::widen<T>};
+  for (int r = 0; r < 2; ++r)
+    for (int k = 0; k < 16; ++k) {
+      Word word = all[hostcuda::current->lane / 4 * 4 + unsigned(k % 8 / 2)].word[r + k / 8 * 2];
+      product.a[r][k] = host::value(host::half(word, k % 2), T());
+    }
+  if (host::copiesAreEarly)
+    product.run();
+  else
+    host::products[size_t(hostcuda::current - hostcuda::block->fibers.data())].push_back(product);
+}
 
 } // namespace seqpar::cuda

@@ -104,6 +104,52 @@ TEST(HostPtx, bankConflictsAreFound) {
               ThrowsMessage<std::runtime_error>(HasSubstr("not an aligned address")));
 }
 
+/// a [64, 16], c [64, 64], b [64, 16] or, byRows, [16, 64]: b goes into a panel, at rows
+/// `firstRow`... and, unless byRows, columns 16..., swizzled in pieces of 16 bytes.
+template <bool byRows>
+void productOfOneWarpgroup(const uint16_t *a, const uint16_t *b, float *c, unsigned firstRow) {
+  unsigned thread = threadIdx.x, lane = thread % 32, group = lane / 4, inGroup = lane % 4;
+  for (unsigned i = thread; i < 64 * 16; i += 128) {
+    unsigned row = byRows ? i / 64 : i / 16, column = byRows ? i % 64 : 16 + i % 16;
+    unsigned inPanel = firstRow + row, piece = column / 8 ^ inPanel % 8;
+    std::memcpy(sharedMemory() + inPanel * 128 + piece * 16 + column % 8 * 2, b + i, 2);
+  }
+  __syncthreads();
+  Word left[4];
+  for (unsigned i = 0; i < 4; ++i) {
+    unsigned row = thread / 32 * 16 + group + i % 2 * 8, column = inGroup * 2 + i / 2 * 8;
+    left[i] = Word(a[row * 16 + column]) | Word(a[row * 16 + column + 1]) << 16;
+  }
+  float sums[8][4];
+  unsigned long long start = (firstRow * 128 + (byRows ? 0 : 32)) >> 4;
+  beginProducts();
+  multiplyPanel<byRows, false>(sums, left, start | 64ull << 32 | 1ull << 62, BFloat16());
+  multiplyPanel<byRows, true>(sums, left, start | 64ull << 32 | 1ull << 62, BFloat16());
+  endProducts();
+  for (unsigned j = 0; j < 8; ++j)
+    for (unsigned i = 0; i < 4; ++i)
+      c[(thread / 32 * 16 + group + i / 2 * 8) * 64 + 8 * j + 2 * inGroup + i % 2] = sums[j][i];
+}
+
+TEST(HostPtx, panelProductsAreProducts) {
+  std::mt19937 generator(2);
+  std::vector<uint16_t> a(64 * 16), b(64 * 16);
+  for (auto *matrix : {&a, &b})
+    for (uint16_t &each : *matrix)
+      each = uint16_t(pack(float(int(generator() % 17) - 8), 0, BFloat16()));
+  for (bool byRows : {false, true}) {
+    std::vector<float> c(64 * 64, NAN), expected(64 * 64);
+    for (int i = 0; i < 64; ++i)
+      for (int j = 0; j < 64; ++j)
+        for (int k = 0; k < 16; ++k)
+          expected[i * 64 + j] += 2 * toFloat(BFloat16{a[i * 16 + k]}) *
+                                  toFloat(BFloat16{b[byRows ? k * 64 + j : j * 16 + k]});
+    hostcuda::launch(byRows ? productOfOneWarpgroup<true> : productOfOneWarpgroup<false>, {1},
+                     {128}, 128 * 128, a.data(), b.data(), c.data(), 16u);
+    EXPECT_EQ(c, expected);
+  }
+}
+
 /// What a thread sees before and after it waits for its copies.
 void copies(const float *from, float *seen) {
   float *to = reinterpret_cast<float *>(sharedMemory());

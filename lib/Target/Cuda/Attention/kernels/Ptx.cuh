@@ -14,7 +14,7 @@ namespace seqpar::cuda {
 
 /// Dynamic shared memory of the block.
 __device__ inline char *sharedMemory() {
-  extern __shared__ __align__(128) unsigned char dynamicShared[];
+  extern __shared__ __align__(1024) unsigned char dynamicShared[];
   return reinterpret_cast<char *>(dynamicShared);
 }
 
