@@ -142,6 +142,7 @@ private:
     AttentionTiling tiling = attentionTiling(kernel, config);
     AttentionGrid grid = attentionGrid(kernel, config, p);
     hostcuda::order = order;
+    cuda::host::reset();
     cuda::host::copiesAreEarly = order % 2 == 1;
     hostcuda::launch(findKernels(config).kernels[int(kernel)], {grid.x, grid.y, grid.z},
                      {unsigned(tiling.threads())}, size_t(tiling.sharedBytes), p);

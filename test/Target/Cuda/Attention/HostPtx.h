@@ -229,6 +229,12 @@ struct PanelProduct {
 /// Of each thread of the block.
 inline std::vector<std::vector<PanelProduct>> products(1024);
 
+/// Forgets what a launch that failed has left.
+inline void reset() {
+  copies.assign(copies.size(), {});
+  products.assign(products.size(), {});
+}
+
 template <typename T> float widen(uint16_t bits) { return value(bits, T()); }
 
 } // namespace host
