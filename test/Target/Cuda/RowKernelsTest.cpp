@@ -238,7 +238,7 @@ TEST_P(CudaRowKernels, noRows) {
   }
   RowKernelCase table(context, "scatter.mlir", {1, columns});
   std::vector<float> values(columns, 3);
-  std::vector<void *> operands(5, values.data());
+  std::vector<void *> operands(6, values.data());
   all.run(all.find(table), operands.data(), 0, true, 0);
   EXPECT_EQ(values, std::vector<float>(columns, 3));
 }
