@@ -285,6 +285,11 @@ static std::string getWideProduct(Operation *op, unsigned result, Type element,
   return wide ? "" : substitute("unsigned(__mulhi(int({0}), int({1})))", a);
 }
 
+static bool isOrder(arith::CmpIOp compare) {
+  return compare.getPredicate() != arith::CmpIPredicate::eq &&
+         compare.getPredicate() != arith::CmpIPredicate::ne;
+}
+
 std::string cuda::getExpression(Operation *op, unsigned result, ArrayRef<std::string> operands) {
   Type from = getElementTypeOrSelf(op->getOperand(0).getType());
   Type to = getElementTypeOrSelf(op->getResult(result).getType());
@@ -296,6 +301,8 @@ std::string cuda::getExpression(Operation *op, unsigned result, ArrayRef<std::st
     return substitute("{0} ? {1} : {2}", operands);
   if (auto compare = dyn_cast<arith::CmpFOp>(op))
     return substitute(getComparison(compare.getPredicate()), operands);
+  if (auto compare = dyn_cast<arith::CmpIOp>(op); compare && isOrder(compare) && from.isInteger(1))
+    return ""; // true is -1 for some of them
   if (auto compare = dyn_cast<arith::CmpIOp>(op))
     return substitute(setTypes(getComparison(compare.getPredicate()), from), operands);
   if (isa<arith::MulUIExtendedOp, arith::MulSIExtendedOp>(op))
