@@ -56,15 +56,21 @@ ThreadCommunicator::Clock::time_point ThreadCommunicator::deadline() const {
          std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(timeout()));
 }
 
-// False when the time is up.
-bool ThreadCommunicator::sleep(Lock &lock, std::condition_variable &wake, Clock::time_point until) {
+// False when the time is up. Time in which the whole process was stopped does not count, so it
+// sleeps for a second at a time and moves the deadline when that has been many.
+bool ThreadCommunicator::sleep(Lock &lock, std::condition_variable &wake,
+                               Clock::time_point &until) {
   auto begin = Clock::now();
   if (begin >= until)
     return false;
-  if (until == Clock::time_point::max())
+  if (until == Clock::time_point::max()) {
     wake.wait(lock);
-  else
-    wake.wait_until(lock, until);
+  } else {
+    auto slice = std::min(until, begin + std::chrono::seconds(1));
+    wake.wait_until(lock, slice);
+    if (Clock::now() > slice + std::chrono::seconds(2))
+      until += Clock::now() - slice;
+  }
   waited += static_cast<uint64_t>((Clock::now() - begin).count());
   return true;
 }

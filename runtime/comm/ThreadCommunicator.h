@@ -58,7 +58,7 @@ private:
   Message *takeMatch(const Message &message);
   void cancelAll(Lock &lock);
   Clock::time_point deadline() const;
-  bool sleep(Lock &lock, std::condition_variable &wake, Clock::time_point until);
+  bool sleep(Lock &lock, std::condition_variable &wake, Clock::time_point &until);
   [[noreturn]] void giveUp(Lock &lock, const std::string &whatFor);
 
   Meeting &begin(const Part &part, int axes);

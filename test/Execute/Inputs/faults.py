@@ -107,6 +107,23 @@ def killing(rank, number):
     return lambda pids: os.kill(pids[rank], number)
 
 
+def pausing(log):
+    """Stops the whole run for longer than any limit, lets it go on, and ends it by hand."""
+    def fault(pids):
+        for pid in pids.values():
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(8)
+        size = os.path.getsize(log)
+        for pid in pids.values():
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(2)
+        if os.path.getsize(log) <= size:
+            sys.exit("a run that was paused does not go on")
+        for pid in pids.values():
+            os.kill(pid, signal.SIGTERM)
+    return fault
+
+
 def real_runs(folder, count, ranks_per_process, failing):
     ranks = count * ranks_per_process
     subprocess.run(["seqpar-run", f"{folder}/model.mlir", f"--sp={ranks}", "--global-batch=2", "--seq-length=45",
@@ -148,6 +165,10 @@ def main():
         subprocess.run(MODEL + ["-o", f"{folder}/model.mlir"], check=True)
         real_runs(folder, 2, 2, [1])
         real_runs(folder, 4, 1, [0, 2])
+        log = f"{folder}/log-paused"
+        check("paused, resumed, SIGTERM", MPIRUN + ["-np", "2", "seqpar-exec", f"{folder}/4.program", "--data=synthetic",
+                                                    "--steps=1000000", "--timeout=2", f"--log={log}"],
+              "error: ended by SIGTERM", 20, pausing(log), log)
 
 
 main()
