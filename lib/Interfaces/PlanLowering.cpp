@@ -47,7 +47,7 @@ Value PlanLowering::getInput(plan::InputKind kind, ArrayRef<int64_t> shape, Type
     OpBuilder at = declarationBuilder();
     input = plan::InputOp::create(at, stage.getLoc(), MemRefType::get(shape, elementType),
                                   plan::InputKindAttr::get(at.getContext(), kind), IntegerAttr(),
-                                  IntegerAttr());
+                                  IntegerAttr(), IntegerAttr());
   }
   return input;
 }
@@ -59,7 +59,7 @@ Value PlanLowering::getConstant(int32_t value) {
     constant =
         plan::InputOp::create(at, stage.getLoc(), MemRefType::get({}, at.getI32Type()),
                               plan::InputKindAttr::get(at.getContext(), plan::InputKind::Constant),
-                              at.getI32IntegerAttr(value), IntegerAttr());
+                              at.getI32IntegerAttr(value), IntegerAttr(), IntegerAttr());
   }
   return constant;
 }
@@ -71,7 +71,7 @@ Value PlanLowering::declareParameter(Location loc, StringRef name, plan::Initial
   auto value = plan::ParameterOp::create(
       at, loc, memory, at.getStringAttr(name), plan::InitializerAttr::get(at.getContext(), init),
       at.getF32FloatAttr(static_cast<float>(deviation)), decay ? at.getUnitAttr() : UnitAttr(),
-      at.getDenseI32ArrayAttr({}), IntegerAttr());
+      at.getDenseI32ArrayAttr({}), at.getDenseI32ArrayAttr({}), IntegerAttr());
   Value gradient = plan::GradientOp::create(at, loc, memory, at.getStringAttr(name), IntegerAttr());
   for (int64_t order : {1, 2})
     plan::MomentOp::create(at, loc, memory, at.getStringAttr(name), at.getI64IntegerAttr(order),

@@ -15,12 +15,12 @@ using namespace mlir;
 using namespace seqpar;
 
 static constexpr Phase kPhases[] = {
-    {"specialize", "all shapes are static, layers are unrolled, parameter names are complete"},
+    {"specialize", "all shapes are static, layers are unrolled, cuts between stages are marked"},
     {"differentiate", "a step: forward, backward and update; each parameter has one gradient"},
     {"shard", "every value has a layout and every use matches it; no partial gradient reaches the optimiser"},
     {"ring", "no attention over a split axis is left"},
     {"stage", "each pipeline stage is closed but for sends and receives"},
-    {"plan", "one rank's ops on buffers of a static arena; no two live buffers overlap"},
+    {"plan", "one rank's ops on buffers of a static arena; no two live buffers overlap, no exchange waits for ever"},
     {"emit", "kernels are compiled and the program file verifies"},
 };
 
@@ -34,6 +34,9 @@ static void buildSpecialize(OpPassManager &manager, const CompileOptions &option
   bind.chunk = options.chunk;
   manager.addPass(createBindShapes(bind));
   manager.addPass(createUnrollLayers());
+  MarkCutsOptions cuts;
+  cuts.stages = options.pp;
+  manager.addPass(createMarkCuts(cuts));
 }
 
 static void buildShard(OpPassManager &manager, const CompileOptions &options) {
@@ -47,14 +50,19 @@ static void buildShard(OpPassManager &manager, const CompileOptions &options) {
   step.addPass(createVerifyLayouts());
 }
 
-static void buildPlan(OpPassManager &manager) {
+static void buildPlan(OpPassManager &manager, const CompileOptions &options) {
   manager.addPass(createLocalize());
+  OrderTurnsOptions order;
+  order.schedule = options.schedule;
+  order.microBatches = options.microBatches;
+  manager.addPass(createOrderTurns(order));
   manager.addPass(createFuseRows());
   manager.addPass(createOverlap());
   manager.addPass(createBufferize());
   manager.addPass(createAssignSegments());
   manager.addPass(createAssignArena());
   manager.addPass(createVerifyPlan());
+  manager.addPass(createVerifyCommunication());
 }
 
 void seqpar::buildPhase(OpPassManager &manager, StringRef phase, const CompileOptions &options) {
@@ -70,9 +78,9 @@ void seqpar::buildPhase(OpPassManager &manager, StringRef phase, const CompileOp
     attention.strategy = options.attention;
     manager.nest<nn::StepOp>().addPass(createLowerAttention(attention));
   } else if (phase == "stage") {
-    manager.nest<nn::StepOp>().addPass(createCutStages());
+    manager.addPass(createCutStages());
   } else if (phase == "plan") {
-    buildPlan(manager);
+    buildPlan(manager, options);
   }
 }
 
@@ -126,6 +134,9 @@ struct PhaseOptions : PassPipelineOptions<PhaseOptions> {
   Option<int64_t> pp{*this, "pp", llvm::cl::init(1), llvm::cl::desc("pipeline stages")};
   Option<int64_t> sp{*this, "sp", llvm::cl::init(1), llvm::cl::desc("sequence-parallel ranks")};
   Option<int64_t> batch{*this, "batch", llvm::cl::init(1), llvm::cl::desc("samples of one micro-batch")};
+  Option<int64_t> microBatches{*this, "micro-batches", llvm::cl::init(1),
+                               llvm::cl::desc("micro-batches of one step and replica")};
+  Option<std::string> schedule{*this, "schedule", llvm::cl::init("1f1b"), llvm::cl::desc("1f1b or gpipe")};
   Option<int64_t> seqLength{*this, "seq-length", llvm::cl::init(128), llvm::cl::desc("positions of one sample")};
   Option<int64_t> chunk{*this, "chunk", llvm::cl::init(128), llvm::cl::desc("masked rows computed at a time")};
   Option<double> dropout{*this, "dropout", llvm::cl::init(0.0), llvm::cl::desc("dropout rate")};
@@ -137,6 +148,8 @@ struct PhaseOptions : PassPipelineOptions<PhaseOptions> {
     options.pp = pp;
     options.sp = sp;
     options.microBatch = batch;
+    options.microBatches = microBatches;
+    options.schedule = schedule;
     options.seqLength = seqLength;
     options.chunk = chunk;
     options.dropout = dropout;

@@ -29,7 +29,7 @@ public:
     if (failed(assignParameters()) || failed(assignMirrors()))
       return failure();
     int64_t gradientBytes = assignInOrder<plan::MetricOp>(layout.getMetricBytes());
-    int64_t inputBytes = assignInOrder<plan::InputOp>(0);
+    int64_t inputBytes = assignInputs();
     stage.setParameterBytes(layout.elements * 4);
     stage.setGradientBytes(gradientBytes);
     stage.setOptimizerStateBytes(layout.elements * 8);
@@ -41,6 +41,7 @@ private:
   LogicalResult assignParameters();
   LogicalResult assignMirrors();
   template <typename OpTy> int64_t assignInOrder(int64_t offset);
+  int64_t assignInputs();
   LogicalResult checkRanges();
 
   plan::StageOp stage;
@@ -62,7 +63,7 @@ LogicalResult SegmentAssigner::assignParameters() {
     infos.push_back(
         {type.getNumElements(),
          SmallVector<int32_t, 3>(op.getPartialAxes().begin(), op.getPartialAxes().end()),
-         op.getDecay()});
+         op.getDecay(), SmallVector<int32_t, 2>(op.getStages())});
   }
   layout = computeSegmentLayout(infos);
   for (auto [op, offset] : llvm::zip(ops, layout.offsets))
@@ -103,6 +104,38 @@ template <typename OpTy> int64_t SegmentAssigner::assignInOrder(int64_t offset) 
   for (OpTy op : stage.getOps<OpTy>()) {
     op.setOffset(offset);
     offset += alignBuffer(getBytes(op.getResult()));
+  }
+  return offset;
+}
+
+/// Whether the feed writes it for each micro-batch (else it is a number of the step).
+static bool isOfMicroBatch(plan::InputKind kind) {
+  switch (kind) {
+  case plan::InputKind::Tokens:
+  case plan::InputKind::Types:
+  case plan::InputKind::Positions:
+  case plan::InputKind::PaddingMask:
+  case plan::InputKind::MaskedRows:
+  case plan::InputKind::MaskedLabels:
+  case plan::InputKind::SentenceOrder:
+  case plan::InputKind::SampleNumbers:
+  case plan::InputKind::FirstTokenRows:
+    return true;
+  default:
+    return false;
+  }
+}
+
+/// The backward part reads inputs again, so each slot has its copy.
+int64_t SegmentAssigner::assignInputs() {
+  int64_t offset = 0, slots = stage.getSlots();
+  for (auto op : stage.getOps<plan::InputOp>()) {
+    int64_t bytes = alignBuffer(getBytes(op.getResult()));
+    bool copies = slots > 1 && isOfMicroBatch(op.getKind());
+    op.setOffset(offset);
+    if (copies)
+      op.setSlotBytes(bytes);
+    offset += copies ? slots * bytes : bytes;
   }
   return offset;
 }

@@ -67,6 +67,11 @@ SmallVector<BufferAccess> seqpar::getBufferAccesses(Operation *op, bool firstIte
         for (Value out : start.getOuts())
           collector.write(out);
       })
+      .Case([&](sp::SendOp send) { collector.read(send.getInput()); })
+      .Case([&](sp::ReceiveOp receive) {
+        if (receive.getOut())
+          collector.write(receive.getOut());
+      })
       .Case([&](sp::AllReduceOp reduce) { collector.write(reduce.getInput(), true); })
       .Case<sp::AllGatherOp, sp::ReduceScatterOp>([&](auto gather) {
         collector.read(gather.getInput());
@@ -76,16 +81,29 @@ SmallVector<BufferAccess> seqpar::getBufferAccesses(Operation *op, bool firstIte
   return accesses;
 }
 
-sp::RingShiftStartOp seqpar::findStartOf(sp::WaitOp wait) {
+std::optional<int64_t> seqpar::getStartedTag(Operation *op) {
+  return llvm::TypeSwitch<Operation *, std::optional<int64_t>>(op)
+      .Case<sp::RingShiftStartOp, sp::SendOp, sp::ReceiveOp>(
+          [](auto start) { return static_cast<int64_t>(start.getTag()); })
+      .Default(std::nullopt);
+}
+
+Operation *seqpar::findStartOf(sp::WaitOp wait) {
   for (Operation *op = wait->getPrevNode(); op; op = op->getPrevNode())
-    if (auto start = dyn_cast<sp::RingShiftStartOp>(op); start && start.getTag() == wait.getTag())
-      return start;
+    if (getStartedTag(op) == static_cast<int64_t>(wait.getTag()))
+      return op;
+  return nullptr;
+}
+
+sp::WaitOp seqpar::findWaitOf(Operation *start) {
+  for (Operation *op = start->getNextNode(); op; op = op->getNextNode())
+    if (auto wait = dyn_cast<sp::WaitOp>(op);
+        wait && getStartedTag(start) == static_cast<int64_t>(wait.getTag()))
+      return wait;
   return {};
 }
 
-sp::WaitOp seqpar::findWaitOf(sp::RingShiftStartOp start) {
-  for (Operation *op = start->getNextNode(); op; op = op->getNextNode())
-    if (auto wait = dyn_cast<sp::WaitOp>(op); wait && wait.getTag() == start.getTag())
-      return wait;
-  return {};
+plan::BackwardOp seqpar::findBackward(Block &microBatch) {
+  auto markers = microBatch.getOps<plan::BackwardOp>();
+  return markers.empty() ? plan::BackwardOp() : *markers.begin();
 }

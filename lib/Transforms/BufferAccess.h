@@ -15,11 +15,17 @@ struct BufferAccess {
 /// waits. `firstIteration`: of the ring loop around the op.
 llvm::SmallVector<BufferAccess> getBufferAccesses(mlir::Operation *op, bool firstIteration = true);
 
-/// The start of the exchange that a wait completes: the last one before it in its block with the
-/// same tag.
-sp::RingShiftStartOp findStartOf(sp::WaitOp wait);
+/// The tag of an op that begins an exchange: a ring shift, send or receive.
+std::optional<int64_t> getStartedTag(mlir::Operation *op);
 
-/// The wait that completes an exchange, or null.
-sp::WaitOp findWaitOf(sp::RingShiftStartOp start);
+/// The start of the exchange that a wait completes: the last one before it in its block with the
+/// same tag, or null.
+mlir::Operation *findStartOf(sp::WaitOp wait);
+
+/// The wait behind a start in its block that completes the exchange, or null.
+sp::WaitOp findWaitOf(mlir::Operation *start);
+
+/// Where the backward part of a micro-batch begins, or null when all is forward.
+plan::BackwardOp findBackward(mlir::Block &microBatch);
 
 } // namespace seqpar

@@ -46,25 +46,49 @@ static void addUses(Value memory, Block *block, const Times &times, ArenaItem &i
       continue;
     }
     touch(user);
-    if (auto start = dyn_cast<sp::RingShiftStartOp>(user))
-      if (sp::WaitOp wait = findWaitOf(start))
+    if (getStartedTag(user))
+      if (sp::WaitOp wait = findWaitOf(user))
         touch(wait);
   }
+}
+
+/// Where the time goes over from one part to the next.
+static Lifetime getKind(const ArenaItem &item, bool wholeStep, int64_t backward, int64_t update) {
+  if (wholeStep)
+    return Lifetime::Step;
+  if (item.start >= update)
+    return Lifetime::Update;
+  return item.start < backward && item.end > backward ? Lifetime::Stash : Lifetime::Part;
 }
 
 BufferLifetimes seqpar::computeBufferLifetimes(plan::StageOp stage) {
   BufferLifetimes lifetimes;
   Times times;
   number(stage.getBody().front(), times, lifetimes.opAt);
+  int64_t last = lifetimes.opAt.size(), backward = last, update = last;
+  for (Operation &part : stage.getBody().front()) {
+    if (isa<plan::UpdateOp>(part))
+      update = times.of.lookup(&part).first;
+    if (auto microBatch = dyn_cast<plan::MicroBatchOp>(part))
+      if (plan::BackwardOp marker = findBackward(microBatch.getBody().front()))
+        backward = times.of.lookup(marker).first;
+  }
   stage.walk([&](plan::BufferOp buffer) {
     int64_t own = times.of.lookup(buffer).first;
     ArenaItem item = {getAlignedBytes(buffer), std::numeric_limits<int64_t>::max(), own};
     addUses(buffer.getResult(), buffer->getBlock(), times, item);
     item.start = std::min(item.start, item.end);
+    if (buffer.getWholeStep())
+      item = {item.bytes, 0, last};
     lifetimes.buffers.push_back(buffer);
     lifetimes.items.push_back(item);
+    lifetimes.kinds.push_back(getKind(item, buffer.getWholeStep(), backward, update));
   });
   return lifetimes;
+}
+
+int64_t BufferLifetimes::getLowerBound(int64_t slots) const {
+  return slots == 1 ? computeArenaLowerBound(items) : computeSlotLowerBound(items, kinds, slots);
 }
 
 MemoryReport seqpar::computeMemoryReport(plan::StageOp stage) {
@@ -76,18 +100,22 @@ MemoryReport seqpar::computeMemoryReport(plan::StageOp stage) {
   report.optimizerState = stage.getOptimizerStateBytes().value_or(0);
   report.inputs = stage.getInputBytes().value_or(0);
   int64_t peak = 0;
-  report.arenaLowerBound = computeArenaLowerBound(lifetimes.items, &peak);
+  int64_t slots = stage.getSlots(), otherSlots = 0;
+  computeArenaLowerBound(lifetimes.items, &peak);
+  report.arenaLowerBound = lifetimes.getLowerBound(slots);
   SmallVector<ArenaItem> inTransit;
-  for (auto [buffer, item] : llvm::zip(lifetimes.buffers, lifetimes.items)) {
-    if (buffer.getCommunication())
+  for (auto [buffer, item, kind] : llvm::zip(lifetimes.buffers, lifetimes.items, lifetimes.kinds)) {
+    if (buffer.getCommunication()) {
       inTransit.push_back(item);
+      otherSlots += kind == Lifetime::Stash ? (slots - 1) * item.bytes : 0;
+    }
     if (item.start > peak || item.end < peak)
       continue;
     std::string name = buffer.getValue().str(), location = describeLocation(buffer.getLoc());
     report.peakValues.push_back(
         {name + (name.empty() || location.empty() ? "" : " ") + location, item.bytes});
   }
-  report.communication = computeArenaLowerBound(inTransit);
+  report.communication = computeArenaLowerBound(inTransit) + otherSlots;
   report.activations = report.arena - report.communication;
   llvm::stable_sort(report.peakValues,
                     [](const PeakValue &a, const PeakValue &b) { return a.bytes > b.bytes; });

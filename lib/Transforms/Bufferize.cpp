@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "Accumulators.h"
+#include "BufferAccess.h"
 #include "seqpar/Transforms/Passes.h"
 
 #include "mlir/IR/Builders.h"
@@ -36,6 +37,8 @@ private:
   LogicalResult bufferizeAttention(sp::AttentionBlockOp op);
   LogicalResult bufferizeAttentionGrad(sp::AttentionBlockGradOp op);
   LogicalResult bufferizeShiftStart(sp::RingShiftStartOp op);
+  LogicalResult bufferizeSend(sp::SendOp op);
+  LogicalResult bufferizeReceive(sp::ReceiveOp op);
   LogicalResult bufferizeWait(sp::WaitOp op);
   LogicalResult bufferizeAllReduce(sp::AllReduceOp op);
   template <typename OpTy> LogicalResult bufferizeGather(OpTy op);
@@ -139,8 +142,9 @@ Value Bufferizer::allocate(Operation *op, Type type, const Twine &name, bool com
   auto tensor = cast<RankedTensorType>(type);
   auto memory = MemRefType::get(tensor.getShape(), tensor.getElementType());
   return plan::BufferOp::create(builder, op->getLoc(), memory, /*offset=*/IntegerAttr(),
+                                /*slot_bytes=*/IntegerAttr(),
                                 communication ? builder.getUnitAttr() : UnitAttr(),
-                                builder.getStringAttr(name));
+                                /*whole_step=*/UnitAttr(), builder.getStringAttr(name));
 }
 
 /// An op may overwrite a value only when nothing reads it afterwards, and not in a loop's body when
@@ -188,6 +192,8 @@ LogicalResult Bufferizer::bufferize(Operation *op) {
       .Case([&](sp::AttentionBlockOp block) { return bufferizeAttention(block); })
       .Case([&](sp::AttentionBlockGradOp block) { return bufferizeAttentionGrad(block); })
       .Case([&](sp::RingShiftStartOp start) { return bufferizeShiftStart(start); })
+      .Case([&](sp::SendOp send) { return bufferizeSend(send); })
+      .Case([&](sp::ReceiveOp receive) { return bufferizeReceive(receive); })
       .Case([&](sp::WaitOp wait) { return bufferizeWait(wait); })
       .Case([&](sp::AllReduceOp reduce) { return bufferizeAllReduce(reduce); })
       .Case([&](sp::AllGatherOp gather) { return bufferizeGather(gather); })
@@ -229,6 +235,15 @@ LogicalResult Bufferizer::bufferizeGemm(plan::GemmOp op) {
   return success();
 }
 
+/// Whether a send of the value is waited for by the next micro-batch only: nothing else may write its
+/// buffer.
+static bool isSentBeyondMicroBatch(Value value) {
+  return llvm::any_of(value.getUsers(), [](Operation *user) {
+    auto send = dyn_cast<sp::SendOp>(user);
+    return send && !findWaitOf(send);
+  });
+}
+
 bool Bufferizer::isOnlyReadByRow(plan::RowsOp op, Value value) {
   for (auto [i, input] : llvm::enumerate(op.getInputs()))
     if (input == value && op.getInputAccess(i).getKind() != plan::AccessKind::Row)
@@ -240,9 +255,11 @@ bool Bufferizer::isOnlyReadByRow(plan::RowsOp op, Value value) {
 /// read before it is written. Null when there is none.
 Value Bufferizer::findReusableInput(plan::RowsOp op, OpResult result, ArrayRef<Value> taken) {
   auto wanted = cast<ShapedType>(result.getType());
+  if (isSentBeyondMicroBatch(result))
+    return {};
   for (auto [i, input] : llvm::enumerate(op.getInputs())) {
     auto type = dyn_cast<RankedTensorType>(input.getType());
-    if (!type || type.getNumElements() != wanted.getNumElements() ||
+    if (!type || isSentBeyondMicroBatch(input) || type.getNumElements() != wanted.getNumElements() ||
         type.getElementType() != wanted.getElementType())
       continue;
     if (lastUser.lookup(input) != op || !isOnlyReadByRow(op, input))
@@ -380,6 +397,28 @@ LogicalResult Bufferizer::bufferizeShiftStart(sp::RingShiftStartOp op) {
   OpBuilder builder(op);
   sp::RingShiftStartOp::create(builder, op.getLoc(), TypeRange(), getBuffers(op.getInputs()), outs,
                                op.getTag(), op.getSkipLast());
+  return success();
+}
+
+LogicalResult Bufferizer::bufferizeSend(sp::SendOp op) {
+  Value buffer = getBuffer(op.getInput());
+  if (auto made = buffer.getDefiningOp<plan::BufferOp>(); made && !findWaitOf(op)) {
+    // Still on its way when the next micro-batch runs, which waits right before it writes again.
+    made.setWholeStep(true);
+    OpBuilder builder(made);
+    sp::WaitOp::create(builder, op.getLoc(), TypeRange(), ValueRange(), ValueRange(), op.getTag(),
+                       /*skip_last=*/false);
+  }
+  OpBuilder builder(op);
+  sp::SendOp::create(builder, op.getLoc(), buffer, op.getStage(), op.getTag());
+  return success();
+}
+
+LogicalResult Bufferizer::bufferizeReceive(sp::ReceiveOp op) {
+  Value buffer = allocate(op, op.getResult().getType(), "received", /*communication=*/true);
+  buffers[op.getResult()] = buffer;
+  OpBuilder builder(op);
+  sp::ReceiveOp::create(builder, op.getLoc(), Type(), buffer, op.getStage(), op.getTag());
   return success();
 }
 

@@ -6,6 +6,7 @@
 //
 //===------------------------------------------------------------------------------------------===//
 
+#include "seqpar/Transforms/CutPoints.h"
 #include "seqpar/Transforms/Passes.h"
 
 #include "seqpar/Dialect/NN/ReverseMode.h"
@@ -75,6 +76,8 @@ static LogicalResult differentiate(ModelOp model) {
     return failure();
   OpBuilder builder(model);
   auto step = StepOp::create(builder, model.getLoc(), model.getSymName());
+  if (Attribute costs = model->getAttr(kStageCostsAttrName))
+    step->setAttr(kStageCostsAttrName, costs);
   Block &block = step.getMicroBatch().front();
   block.getOperations().splice(block.end(), model.getBody().front().getOperations());
   auto loss = cast<LossOp>(block.back());
@@ -91,6 +94,7 @@ static LogicalResult differentiate(ModelOp model) {
   builder.setInsertionPointToEnd(&block);
   for (LossPart &part : parts)
     AccumulateMetricOp::create(builder, part.sum.getLoc(), part.metric, part.sum, part.scale);
+  BackwardOp::create(builder, step.getLoc());
   if (failed(buildBackward(forward, builder, cotangents)))
     return failure();
   return accumulate(block, builder, cotangents);

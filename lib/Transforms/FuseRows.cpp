@@ -13,6 +13,7 @@
 // row. A kernel that scatters with addition runs in one thread, so it is merged with its like only.
 //
 //===----------------------------------------------------------------------===//
+#include "BufferAccess.h"
 #include "seqpar/Dialect/Plan/Plan.h"
 #include "seqpar/Transforms/Passes.h"
 
@@ -64,6 +65,12 @@ static bool canHoist(RowsOp op, RowsOp point) {
       return false;
   }
   return true;
+}
+
+/// Whether both belong to the same part of a micro-batch, forward or backward: other micro-batches may
+/// run between the parts.
+static bool inSamePart(RowsOp a, RowsOp b, plan::BackwardOp backward) {
+  return !backward || a->isBeforeInBlock(backward) == b->isBeforeInBlock(backward);
 }
 
 namespace {
@@ -221,6 +228,7 @@ struct FuseRows : seqpar::impl::FuseRowsBase<FuseRows> {
   /// Merges one producer into its consumer; false when there is none left.
   bool fuseProducers(Block &block) {
     bool any = false;
+    plan::BackwardOp backward = findBackward(block);
     for (Operation *op = block.empty() ? nullptr : &block.front(); op; op = op->getNextNode()) {
       auto consumer = dyn_cast<RowsOp>(op);
       if (!consumer || !isCandidate(consumer))
@@ -228,7 +236,7 @@ struct FuseRows : seqpar::impl::FuseRowsBase<FuseRows> {
       for (unsigned i = 0; i < consumer.getInputs().size(); ++i) {
         auto producer = consumer.getInputs()[i].getDefiningOp<RowsOp>();
         if (!producer || producer->getBlock() != &block || !readsAsWritten(producer, consumer) ||
-            !runAlike(producer, consumer))
+            !runAlike(producer, consumer) || !inSamePart(producer, consumer, backward))
           continue;
         bool sink = canSink(producer, consumer);
         if (!sink && !canHoist(consumer, producer))
@@ -260,6 +268,7 @@ struct FuseRows : seqpar::impl::FuseRowsBase<FuseRows> {
   }
 
   bool fuseSiblings(Block &block) {
+    plan::BackwardOp backward = findBackward(block);
     for (auto first : block.getOps<RowsOp>()) {
       if (!isCandidate(first))
         continue;
@@ -270,7 +279,8 @@ struct FuseRows : seqpar::impl::FuseRowsBase<FuseRows> {
         for (Operation *user : shared.getUsers()) {
           auto second = dyn_cast<RowsOp>(user);
           if (!second || second == first || second->getBlock() != &block || !isCandidate(second) ||
-              !first->isBeforeInBlock(second) || !runAlike(first, second) || !readsAsWritten(first, second))
+              !first->isBeforeInBlock(second) || !runAlike(first, second) || !readsAsWritten(first, second) ||
+              !inSamePart(first, second, backward))
             continue;
           bool sink = canSink(first, second);
           if (!sink && !canHoist(second, first))

@@ -1,7 +1,7 @@
 //===- Localize.cpp - what one rank does ----------------------------------===//
 //
-// Turns an nn.step on global tensors with layouts into a plan.program with one stage, on one rank's
-// chunks. Each op builds its part (PlanLoweringOpInterface): linear algebra becomes plan.gemm,
+// Turns an nn.step on global tensors with layouts, or the steps of all stages of one, into a
+// plan.program with a stage for each, on one rank's chunks. Each op builds its part (PlanLoweringOpInterface): linear algebra becomes plan.gemm,
 // row-wise ops become plan.rows, parameters and inputs become declared memory. Operations of the sp
 // dialect stay, on local types. A dimension of extent n split over P ranks becomes ceil(n / P);
 // the feed pads the last chunks.
@@ -15,8 +15,11 @@
 // nn dialect and no layout is left.
 //
 //===----------------------------------------------------------------------===//
+#include "BufferAccess.h"
+#include "SumStages.h"
 #include "seqpar/Dialect/Plan/Plan.h"
 #include "seqpar/Interfaces/PlanLowering.h"
+#include "seqpar/Transforms/CutPoints.h"
 #include "seqpar/Transforms/LayoutUtils.h"
 #include "seqpar/Transforms/LowerUpdate.h"
 #include "seqpar/Transforms/Passes.h"
@@ -46,6 +49,8 @@ public:
     if (auto loop = dyn_cast<sp::RingLoopOp>(op))
       return runLoop(loop);
     declareSamples(op);
+    if (auto send = dyn_cast<sp::SendOp>(op))
+      return runSend(send);
     Operation *local = lowering.builder.clone(*op, mapping);
     setResultTypes(op, local);
     for (auto [global, result] : llvm::zip(op->getResults(), local->getResults()))
@@ -54,6 +59,19 @@ public:
   }
 
 private:
+  /// A value that is still being sent while the next micro-batch runs gets a copy of its own, made by
+  /// a row kernel that fuse-rows merges with the one that computes the value.
+  LogicalResult runSend(sp::SendOp op) {
+    Value value = lowering.get(op.getInput());
+    if (!findWaitOf(op)) {
+      RowKernel kernel(lowering, op, "copy", getRows(value), getColumns(value));
+      kernel.yieldRow(kernel.row(value), op.getInput());
+      value = kernel.finish().getResult(0);
+    }
+    sp::SendOp::create(lowering.builder, op.getLoc(), value, op.getStage(), op.getTag());
+    return success();
+  }
+
   LogicalResult runLoop(sp::RingLoopOp op) {
     SmallVector<Value> inits;
     for (Value init : op.getInits())
@@ -109,28 +127,62 @@ private:
 
 struct Localize : seqpar::impl::LocalizeBase<Localize> {
   void runOnOperation() override {
-    ModuleOp module = getOperation();
-    for (nn::StepOp step : llvm::make_early_inc_range(module.getOps<nn::StepOp>())) {
-      if (failed(localizeStep(step)))
+    SmallVector<nn::StepOp> steps(getOperation().getOps<nn::StepOp>());
+    for (size_t first = 0, count; first < steps.size(); first += count) {
+      sp::GridAttr grid = getGrid(steps[first]);
+      if (!grid)
         return signalPassFailure();
-      step.erase();
+      count = grid.getPp();
+      ArrayRef<nn::StepOp> stages = ArrayRef(steps).slice(first, std::min(count, steps.size() - first));
+      if (failed(checkStages(stages, count)) || failed(localizeSteps(stages, grid)))
+        return signalPassFailure();
+      for (nn::StepOp step : stages)
+        step.erase();
     }
   }
 
-  LogicalResult localizeStep(nn::StepOp step) {
-    sp::GridAttr grid = getGrid(step);
-    FailureOr<RankedTensorType> ids = getTokensType(step);
-    if (!grid || failed(ids))
+  /// The stages of a step follow each other.
+  LogicalResult checkStages(ArrayRef<nn::StepOp> steps, size_t count) {
+    nn::StepOp first = steps[0];
+    if (count == 1 && !first.getStage())
+      return success();
+    for (size_t i = 0; i < count; ++i)
+      if (i == steps.size() || nn::StepOp(steps[i]).getStage() != static_cast<uint64_t>(i))
+        return first.emitOpError("expected ") << count << " steps, one per pipeline stage, found " << i
+                                                 << " in order: run cut-stages first";
+    return success();
+  }
+
+  LogicalResult localizeSteps(ArrayRef<nn::StepOp> steps, sp::GridAttr grid) {
+    nn::StepOp first = steps[0];
+    FailureOr<RankedTensorType> ids = getTokensType(steps);
+    if (failed(ids))
       return failure();
-    OpBuilder builder(step);
+    OpBuilder builder(first);
     int64_t seqLength = ids->getDimSize(1), chunk = llvm::divideCeil(seqLength, grid.getSp());
+    StringRef name = first.getSymName();
+    if (first.getStage())
+      name.consume_back(".stage0");
     auto program = plan::ProgramOp::create(
-        builder, step.getLoc(), step.getSymNameAttr(), grid,
+        builder, first.getLoc(), builder.getStringAttr(name), grid,
         builder.getI64IntegerAttr(ids->getDimSize(0) / grid.getDp()), builder.getI64IntegerAttr(seqLength),
-        builder.getI64IntegerAttr(chunk), builder.getI64IntegerAttr(getVocabulary(step)));
-    builder.createBlock(&program.getBody());
-    auto stage = plan::StageOp::create(builder, step.getLoc(), builder.getI64IntegerAttr(0), IntegerAttr(),
-                                       IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr());
+        builder.getI64IntegerAttr(chunk), builder.getI64IntegerAttr(getVocabulary(steps)));
+    Block *stages = builder.createBlock(&program.getBody());
+    for (nn::StepOp step : steps) {
+      builder.setInsertionPointToEnd(stages);
+      if (failed(localizeStep(step, grid, builder)))
+        return failure();
+    }
+    return success();
+  }
+
+  LogicalResult localizeStep(nn::StepOp step, sp::GridAttr grid, OpBuilder &builder) {
+    IntegerAttr cost, none;
+    if (auto costs = step->getAttrOfType<DenseI64ArrayAttr>(kStageCostsAttrName); costs && costs.size() == 1)
+      cost = builder.getI64IntegerAttr(costs[0]);
+    auto stage = plan::StageOp::create(builder, step.getLoc(), builder.getI64IntegerAttr(step.getStage().value_or(0)),
+                                       builder.getI64IntegerAttr(1), DenseI32ArrayAttr(), cost, none, none, none, none,
+                                       none, none);
     builder.createBlock(&stage.getBody());
     auto microBatch = plan::MicroBatchOp::create(builder, step.getLoc());
     auto update = plan::UpdateOp::create(builder, step.getLoc());
@@ -156,9 +208,11 @@ struct Localize : seqpar::impl::LocalizeBase<Localize> {
     for (Operation &op : step.getMicroBatch().front())
       if (failed(lowering.lowerOp(&op)))
         return failure();
-    if (!metrics.mlm)
+    bool isLast = step.getStage().value_or(0) + 1 == static_cast<uint64_t>(lowering.getGrid().getPp());
+    if (isLast && !metrics.mlm)
       return step.emitOpError("expected an nn.accumulate_metric mlm");
-    metrics.mlmScale = lowering.get(metrics.mlmScale);
+    if (metrics.mlm)
+      metrics.mlmScale = lowering.get(metrics.mlmScale);
     if (metrics.sop)
       metrics.sopScale = lowering.get(metrics.sopScale);
     for (auto accumulate : step.getMicroBatch().getOps<nn::AccumulateOp>()) {
@@ -168,6 +222,8 @@ struct Localize : seqpar::impl::LocalizeBase<Localize> {
         axes.push_back(static_cast<int32_t>(axis));
       lowering.getParameter(accumulate.getParameterName()).setPartialAxes(axes);
     }
+    for (auto sum : step.getUpdate().getOps<sp::SumStagesOp>())
+      lowering.getParameter(getSummedParameter(sum)).setStages(sum.getStages());
     return success();
   }
 
@@ -185,19 +241,22 @@ struct Localize : seqpar::impl::LocalizeBase<Localize> {
     lowering.setMetric(static_cast<int>(op.getMetric()), metric);
   }
 
-  FailureOr<RankedTensorType> getTokensType(nn::StepOp step) {
-    for (auto input : step.getMicroBatch().getOps<nn::InputOp>())
-      if (input.getKind() == nn::InputKind::Tokens)
-        return cast<RankedTensorType>(input.getResult().getType());
-    return step.emitOpError("expected an input of tokens");
+  FailureOr<RankedTensorType> getTokensType(ArrayRef<nn::StepOp> steps) {
+    for (nn::StepOp step : steps)
+      for (auto input : step.getMicroBatch().getOps<nn::InputOp>())
+        if (input.getKind() == nn::InputKind::Tokens)
+          return cast<RankedTensorType>(input.getResult().getType());
+    return nn::StepOp(steps[0]).emitOpError("expected an input of tokens");
   }
 
   /// Rows of the table that the tokens index.
-  int64_t getVocabulary(nn::StepOp step) {
+  int64_t getVocabulary(ArrayRef<nn::StepOp> steps) {
     int64_t vocabulary = 0;
-    for (auto embedding : step.getMicroBatch().getOps<nn::EmbeddingOp>())
-      if (auto input = embedding.getIds().getDefiningOp<nn::InputOp>(); input && input.getKind() == nn::InputKind::Tokens)
-        vocabulary = cast<RankedTensorType>(embedding.getTable().getType()).getDimSize(0);
+    for (nn::StepOp step : steps)
+      for (auto embedding : step.getMicroBatch().getOps<nn::EmbeddingOp>())
+        if (auto input = embedding.getIds().getDefiningOp<nn::InputOp>();
+            input && input.getKind() == nn::InputKind::Tokens)
+          vocabulary = cast<RankedTensorType>(embedding.getTable().getType()).getDimSize(0);
     return vocabulary;
   }
 };

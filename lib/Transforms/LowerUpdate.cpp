@@ -1,5 +1,7 @@
 //===- LowerUpdate.cpp - the update over whole groups of parameters -------===//
 #include "seqpar/Transforms/LowerUpdate.h"
+
+#include "SumStages.h"
 #include "seqpar/Transforms/SegmentLayout.h"
 
 using namespace mlir;
@@ -25,11 +27,14 @@ public:
     for (plan::ParameterOp parameter : lowering.getParameters()) {
       auto type = cast<MemRefType>(parameter.getResult().getType());
       infos.push_back({type.getNumElements(), SmallVector<int32_t, 3>(parameter.getPartialAxes()),
-                       parameter.getDecay()});
+                       parameter.getDecay(), SmallVector<int32_t, 2>(parameter.getStages())});
     }
     layout = computeSegmentLayout(infos);
+    waitForSends();
     reduceGradients();
-    reduceMetric(metrics.mlm, metrics.mlmScale);
+    sumOverStages();
+    if (metrics.mlm)
+      reduceMetric(metrics.mlm, metrics.mlmScale);
     if (metrics.sop)
       reduceMetric(metrics.sop, metrics.sopScale);
     norm = lowering.declareMetric(step.getLoc(), plan::MetricKind::GradientNorm, builder.getF64Type());
@@ -76,6 +81,18 @@ private:
     }
   }
 
+  /// What the last micro-batch sent to another stage.
+  void waitForSends() {
+    for (auto wait : step.getUpdate().getOps<sp::WaitOp>())
+      builder.clone(*wait);
+  }
+
+  void sumOverStages() {
+    for (const SegmentGroup &group : layout.groups)
+      if (!group.stages.empty())
+        lowerSumStages(step, makeRange(plan::Segment::Gradient, group.offset * 4, group.rows), group.stages, lowering);
+  }
+
   void reduce(Value memory, ArrayRef<int32_t> axes) {
     sp::AllReduceOp::create(builder, step.getLoc(), Type(), memory, builder.getDenseI32ArrayAttr(axes));
   }
@@ -91,8 +108,11 @@ private:
 
   /// Sum of squares in double precision, each parameter once, then its root.
   void buildNorm() {
+    int32_t stage = step.getStage().value_or(0);
     bool first = true;
     for (const SegmentGroup &group : layout.groups) {
+      if (!group.stages.empty() && group.stages.front() != stage)
+        continue;
       RowKernel kernel(lowering, step, "sum_of_squares", group.rows, kUpdateColumns);
       RowExpr g = kernel.row(makeRange(plan::Segment::Gradient, group.offset * 4, group.rows));
       kernel.store(toDouble(sum(g * g)), norm, plan::AccessKind::SumRows);
@@ -100,6 +120,10 @@ private:
       kernel.finish();
       first = false;
     }
+    if (first)
+      plan::FillOp::create(builder, step.getLoc(), norm, /*first_micro_batch_only=*/false);
+    if (lowering.getGrid().getPp() > 1)
+      reduce(norm, {static_cast<int32_t>(sp::Axis::PP)});
     RowKernel kernel(lowering, step, "norm", 1, 1);
     kernel.store(sqrt(kernel.rowScalar(norm)), norm, plan::AccessKind::RowScalar);
     kernel.finish();

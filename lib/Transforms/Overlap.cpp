@@ -1,4 +1,5 @@
 //===- Overlap.cpp - ring shifts run beside the work ----------------------===//
+#include "BufferAccess.h"
 #include "seqpar/Dialect/Plan/Plan.h"
 #include "seqpar/Transforms/Passes.h"
 
@@ -13,11 +14,21 @@ namespace seqpar {
 using namespace mlir;
 using namespace seqpar;
 
-/// Puts `builder` behind the last op of `block` that makes one of `values`, and behind the starts
-/// of earlier exchanges there: they keep their order.
-static void setInsertionPointAfterDefinitions(OpBuilder &builder, Block *block, ValueRange values) {
+/// The last op before `op` that a start must not pass: the border between forward and backward, and
+/// the end of an earlier ring. A start before that would keep what it receives for too long.
+static Operation *findBarrier(Operation *op) {
+  for (Operation *before = op->getPrevNode(); before; before = before->getPrevNode())
+    if (isa<plan::BackwardOp, sp::RingLoopOp>(before))
+      return before;
+  return nullptr;
+}
+
+/// Puts `builder` behind the last op of `block` that makes one of `values`, behind `barrier`, and
+/// behind the starts of earlier exchanges there: they keep their order.
+static void setInsertionPointAfterDefinitions(OpBuilder &builder, Block *block, ValueRange values,
+                                              Operation *barrier) {
   builder.setInsertionPointToStart(block);
-  Operation *last = nullptr;
+  Operation *last = barrier;
   for (Value value : values) {
     Operation *definition = value.getDefiningOp();
     if (!definition || definition->getBlock() != block)
@@ -52,7 +63,8 @@ static void setInsertionPointBeforeFirstUse(OpBuilder &builder, sp::RingShiftOp 
 
 static void split(sp::RingShiftOp shift, int64_t tag) {
   OpBuilder builder(shift);
-  setInsertionPointAfterDefinitions(builder, shift->getBlock(), shift.getInputs());
+  setInsertionPointAfterDefinitions(builder, shift->getBlock(), shift.getInputs(),
+                                    findBarrier(shift));
   auto start = sp::RingShiftStartOp::create(builder, shift.getLoc(), shift.getResultTypes(),
                                             shift.getInputs(), /*outs=*/ValueRange(), tag,
                                             shift.getSkipLast());
@@ -68,9 +80,15 @@ struct Overlap : seqpar::impl::OverlapBase<Overlap> {
   void runOnOperation() override {
     getOperation().walk([](plan::StageOp stage) {
       SmallVector<sp::RingShiftOp> shifts;
-      stage.walk([&](sp::RingShiftOp shift) { shifts.push_back(shift); });
-      for (auto [tag, shift] : llvm::enumerate(shifts))
-        split(shift, tag);
+      int64_t tag = 0; // behind those of exchanges between stages
+      stage.walk([&](Operation *op) {
+        if (auto shift = dyn_cast<sp::RingShiftOp>(op))
+          shifts.push_back(shift);
+        else if (std::optional<int64_t> taken = getStartedTag(op))
+          tag = std::max(tag, *taken + 1);
+      });
+      for (sp::RingShiftOp shift : shifts)
+        split(shift, tag++);
     });
   }
 };

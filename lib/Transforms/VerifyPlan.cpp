@@ -1,7 +1,7 @@
 //===- VerifyPlan.cpp - every op reads what was meant for it --------------===//
 #include "BufferAccess.h"
 #include "seqpar/Transforms/Passes.h"
-#include "seqpar/Transforms/SegmentLayout.h"
+#include "seqpar/Transforms/Turns.h"
 
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/DenseSet.h"
@@ -19,6 +19,17 @@ static constexpr int64_t kIterations = 4;
 
 namespace {
 
+/// A buffer in one slot.
+using Copy = std::pair<Value, int64_t>;
+
+/// A copy that is being sent or received.
+struct Exchange {
+  Operation *start;
+  int64_t tag, microBatch;
+  Copy copy;
+  bool receives;
+};
+
 /// Follows one stage.
 class Follower {
 public:
@@ -27,27 +38,34 @@ public:
   LogicalResult run();
 
 private:
-  LogicalResult follow(Block &block);
+  LogicalResult followTurn(plan::MicroBatchOp parts, const Turn &turn);
+  LogicalResult follow(Block &block) { return follow(block.begin(), block.end()); }
+  LogicalResult follow(Block::iterator begin, Block::iterator end);
   LogicalResult followRingLoop(sp::RingLoopOp loop);
   LogicalResult followRowsLoop(plan::RowsLoopOp loop);
   LogicalResult access(Operation *op);
   LogicalResult read(Operation *op, Value buffer);
-  LogicalResult write(Operation *op, Value buffer, bool alsoReads);
+  LogicalResult write(Operation *op, Value buffer);
   LogicalResult checkOverwrites(Operation *op, ArrayRef<BufferAccess> accesses);
-  LogicalResult start(sp::RingShiftStartOp op);
+  LogicalResult start(Operation *op);
   LogicalResult wait(sp::WaitOp op);
+  LogicalResult checkAllWaitedFor();
 
-  /// The buffer that `value` stands for in the present iteration.
-  Value resolve(Value value) const;
-  bool shareBytes(Value a, Value b) const;
+  void findSharing();
+  /// Forgets what lies in memory that another micro-batch may have used since.
+  void forget(bool slotToo);
+  /// The copy that `value` stands for in the present iteration and micro-batch.
+  Copy resolve(Value value) const;
 
   plan::StageOp stage;
   int64_t ringSize;
-  int64_t iteration = 0; ///< of the ring loop, from 1; 0 outside
-  bool isLast = false;   ///< whether it is the last iteration of the ring loop
+  int64_t iteration = 0;            ///< of the ring loop, from 1; 0 outside
+  bool isLast = false;              ///< whether it is the last iteration of the ring loop
+  int64_t microBatch = 0, slot = 0; ///< the present ones
   SmallVector<plan::BufferOp> arena;
-  DenseSet<Value> unset; ///< buffers and accumulators that do not hold their value
-  DenseSet<Value> receiving, sending;
+  DenseMap<Copy, SmallVector<Copy>> sharing; ///< the copies that share bytes with each
+  DenseSet<Copy> unset; ///< buffers and accumulators that do not hold their value
+  SmallVector<Exchange> exchanges;
 };
 
 } // namespace
@@ -55,58 +73,101 @@ private:
 Follower::Follower(plan::StageOp stage)
     : stage(stage), ringSize(stage->getParentOfType<plan::ProgramOp>().getGrid().getSp()) {
   stage.walk([&](plan::BufferOp buffer) { arena.push_back(buffer); });
+  findSharing();
 }
 
-Value Follower::resolve(Value value) const {
-  auto alternate = value.getDefiningOp<sp::AlternateOp>();
-  if (!alternate)
-    return value;
-  return resolve(iteration % 2 ? alternate.getOdd() : alternate.getEven());
-}
-
-bool Follower::shareBytes(Value a, Value b) const {
-  auto first = a.getDefiningOp<plan::BufferOp>(), second = b.getDefiningOp<plan::BufferOp>();
-  if (!first || !second || !first.getOffset() || !second.getOffset())
-    return a == b;
-  auto end = [](plan::BufferOp buffer) {
-    auto type = cast<MemRefType>(buffer.getResult().getType());
-    return static_cast<int64_t>(*buffer.getOffset()) +
-           type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
+void Follower::findSharing() {
+  struct Range {
+    int64_t begin, end;
+    Copy copy;
   };
-  return static_cast<int64_t>(*first.getOffset()) < end(second) &&
-         static_cast<int64_t>(*second.getOffset()) < end(first);
+  SmallVector<Range> ranges;
+  for (plan::BufferOp buffer : arena) {
+    if (!buffer.getOffset())
+      continue;
+    auto type = cast<MemRefType>(buffer.getResult().getType());
+    int64_t bytes = type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
+    int64_t copies = buffer.getSlotBytes() ? stage.getSlots() : 1;
+    for (int64_t i = 0; i < copies; ++i) {
+      int64_t begin = *buffer.getOffset() + i * buffer.getSlotBytes().value_or(0);
+      ranges.push_back({begin, begin + bytes, {buffer.getResult(), i}});
+    }
+  }
+  llvm::stable_sort(ranges, [](const Range &a, const Range &b) { return a.begin < b.begin; });
+  for (auto [i, first] : llvm::enumerate(ranges))
+    for (const Range &second : ArrayRef(ranges).drop_front(i + 1)) {
+      if (second.begin >= first.end)
+        break;
+      sharing[first.copy].push_back(second.copy);
+      sharing[second.copy].push_back(first.copy);
+    }
+}
+
+Copy Follower::resolve(Value value) const {
+  if (auto alternate = value.getDefiningOp<sp::AlternateOp>())
+    return resolve(iteration % 2 ? alternate.getOdd() : alternate.getEven());
+  auto buffer = value.getDefiningOp<plan::BufferOp>();
+  return {value, buffer && buffer.getSlotBytes() ? slot : 0};
+}
+
+/// The turns to follow: all of them, or as many as show every slot in use more than once.
+static SmallVector<Turn> getFollowedTurns(plan::StageOp stage) {
+  SmallVector<Turn> turns = getTurns(stage);
+  int64_t last = 2 * stage.getSlots() + 1;
+  auto end = llvm::find(turns, Turn{last, true});
+  if (end != turns.end())
+    turns.erase(end + 1, turns.end());
+  return turns;
 }
 
 LogicalResult Follower::run() {
   for (Operation &op : stage.getBody().front()) {
     // What the step adds to must be set or cleared by its first micro-batch.
     if (isa<plan::GradientOp, plan::MetricOp>(op))
-      unset.insert(op.getResult(0));
-    if (auto microBatch = dyn_cast<plan::MicroBatchOp>(op)) {
-      for (plan::BufferOp buffer : arena)
-        unset.insert(buffer.getResult());
-      if (failed(follow(microBatch.getBody().front())))
-        return failure();
-    }
+      unset.insert({op.getResult(0), 0});
+    if (auto parts = dyn_cast<plan::MicroBatchOp>(op))
+      for (const Turn &turn : getFollowedTurns(stage))
+        if (failed(followTurn(parts, turn)))
+          return failure();
     if (auto update = dyn_cast<plan::UpdateOp>(op)) {
-      for (plan::BufferOp buffer : arena)
-        unset.insert(buffer.getResult());
+      for (slot = 0; slot < static_cast<int64_t>(stage.getSlots()); ++slot)
+        forget(/*slotToo=*/true);
+      slot = 0;
+      microBatch = std::numeric_limits<int64_t>::max(); // its waits complete everything
       if (failed(follow(update.getBody().front())))
         return failure();
     }
   }
-  return success();
+  return checkAllWaitedFor();
 }
 
-LogicalResult Follower::follow(Block &block) {
-  for (Operation &op : block) {
+void Follower::forget(bool slotToo) {
+  for (plan::BufferOp buffer : arena)
+    if (slotToo || (!buffer.getSlotBytes() && !buffer.getWholeStep()))
+      unset.insert(resolve(buffer.getResult()));
+}
+
+LogicalResult Follower::followTurn(plan::MicroBatchOp parts, const Turn &turn) {
+  Block &block = parts.getBody().front();
+  plan::BackwardOp backward = findBackward(block);
+  Block::iterator border = backward ? backward->getIterator() : block.end();
+  int64_t slots = stage.getSlots();
+  microBatch = turn.microBatch;
+  slot = microBatch % slots;
+  if (!turn.backward || slots > 1)
+    forget(/*slotToo=*/!turn.backward);
+  return turn.backward ? follow(border, block.end()) : follow(block.begin(), border);
+}
+
+LogicalResult Follower::follow(Block::iterator begin, Block::iterator end) {
+  for (Operation &op : llvm::make_range(begin, end)) {
     LogicalResult result = success();
     if (auto loop = dyn_cast<sp::RingLoopOp>(op))
       result = followRingLoop(loop);
     else if (auto loop = dyn_cast<plan::RowsLoopOp>(op))
       result = followRowsLoop(loop);
-    else if (auto startOp = dyn_cast<sp::RingShiftStartOp>(op))
-      result = start(startOp);
+    else if (getStartedTag(&op))
+      result = start(&op);
     else if (auto waitOp = dyn_cast<sp::WaitOp>(op))
       result = wait(waitOp);
     else
@@ -134,7 +195,7 @@ LogicalResult Follower::followRingLoop(sp::RingLoopOp loop) {
 
 /// The body may run several times or not at all: what only the body sets is not set afterwards.
 LogicalResult Follower::followRowsLoop(plan::RowsLoopOp loop) {
-  DenseSet<Value> unsetBefore = unset;
+  DenseSet<Copy> unsetBefore = unset;
   for (int pass = 0; pass < 2; ++pass)
     if (failed(follow(loop.getBody().front())))
       return failure();
@@ -143,29 +204,27 @@ LogicalResult Follower::followRowsLoop(plan::RowsLoopOp loop) {
 }
 
 LogicalResult Follower::read(Operation *op, Value buffer) {
-  buffer = resolve(buffer);
-  if (receiving.contains(buffer))
-    return op->emitOpError("reads a buffer before the wait for what it receives");
-  if (!unset.contains(buffer))
+  Copy copy = resolve(buffer);
+  for (const Exchange &exchange : exchanges)
+    if (exchange.receives && exchange.copy == copy)
+      return op->emitOpError("reads a buffer before the wait for what it receives");
+  if (!unset.contains(copy))
     return success();
   InFlightDiagnostic error = op->emitOpError("reads a buffer that does not hold its value");
-  error.attachNote(buffer.getLoc()) << "this one: it is not written before, or overwritten since";
+  error.attachNote(copy.first.getLoc())
+      << "this one: it is not written before, or overwritten since";
   return error;
 }
 
-LogicalResult Follower::write(Operation *op, Value buffer, bool alsoReads) {
-  if (alsoReads && failed(read(op, buffer)))
-    return failure();
-  buffer = resolve(buffer);
-  for (Value other : llvm::concat<Value>(SmallVector<Value>(receiving.begin(), receiving.end()),
-                                         SmallVector<Value>(sending.begin(), sending.end())))
-    if (shareBytes(buffer, other))
+LogicalResult Follower::write(Operation *op, Value buffer) {
+  Copy copy = resolve(buffer);
+  auto shared = sharing.find(copy);
+  ArrayRef<Copy> others = shared == sharing.end() ? ArrayRef<Copy>() : shared->second;
+  for (const Exchange &exchange : exchanges)
+    if (exchange.copy == copy || llvm::is_contained(others, exchange.copy))
       return op->emitOpError("writes a buffer that is in transit between ranks");
-  if (buffer.getDefiningOp<plan::BufferOp>())
-    for (plan::BufferOp other : arena)
-      if (other.getResult() != buffer && shareBytes(buffer, other.getResult()))
-        unset.insert(other.getResult());
-  unset.erase(buffer);
+  unset.insert_range(others);
+  unset.erase(copy);
   return success();
 }
 
@@ -197,7 +256,7 @@ LogicalResult Follower::access(Operation *op) {
     if (access.reads && failed(read(op, access.buffer)))
       return failure();
   for (const BufferAccess &access : accesses)
-    if (access.writes && failed(write(op, access.buffer, false)))
+    if (access.writes && failed(write(op, access.buffer)))
       return failure();
   // One op must not destroy with one output what another holds.
   for (const BufferAccess &access : accesses)
@@ -206,31 +265,42 @@ LogicalResult Follower::access(Operation *op) {
   return success();
 }
 
-LogicalResult Follower::start(sp::RingShiftStartOp op) {
-  if (!findWaitOf(op))
-    return op.emitOpError("has no wait with tag ") << op.getTag() << " behind it in its block";
-  if (isLast && op.getSkipLast())
+LogicalResult Follower::start(Operation *op) {
+  int64_t tag = *getStartedTag(op);
+  if (!isa<sp::SendOp>(op) && !findWaitOf(op))
+    return op->emitOpError("has no wait with tag ") << tag << " behind it in its block";
+  if (auto shift = dyn_cast<sp::RingShiftStartOp>(op); shift && isLast && shift.getSkipLast())
     return success();
   if (failed(access(op)))
     return failure();
-  for (Value input : op.getInputs())
-    sending.insert(resolve(input));
-  for (Value out : op.getOuts())
-    receiving.insert(resolve(out));
+  for (const BufferAccess &access : getBufferAccesses(op))
+    exchanges.push_back({op, tag, microBatch, resolve(access.buffer), access.writes});
   return success();
 }
 
 LogicalResult Follower::wait(sp::WaitOp op) {
-  sp::RingShiftStartOp start = findStartOf(op);
-  if (!start)
-    return op.emitOpError("has no start with tag ") << op.getTag() << " before it in its block";
-  if (start.getSkipLast() != op.getSkipLast())
+  int64_t tag = op.getTag();
+  Operation *start = findStartOf(op);
+  auto isSend = [&](sp::SendOp send) {
+    return static_cast<int64_t>(send.getTag()) == tag ? WalkResult::interrupt()
+                                                      : WalkResult::advance();
+  };
+  if (!start && !stage.walk(isSend).wasInterrupted())
+    return op.emitOpError("has no start with tag ") << tag << " before it in its block";
+  if (auto shift = dyn_cast_or_null<sp::RingShiftStartOp>(start);
+      shift && shift.getSkipLast() != op.getSkipLast())
     return op.emitOpError("and its start do not agree on skip_last");
-  for (Value input : start.getInputs())
-    sending.erase(resolve(input));
-  for (Value out : start.getOuts())
-    receiving.erase(resolve(out));
+  // What later micro-batches have sent with this tag goes on.
+  llvm::erase_if(exchanges, [&](const Exchange &exchange) {
+    return exchange.tag == tag && exchange.microBatch <= microBatch;
+  });
   return success();
+}
+
+LogicalResult Follower::checkAllWaitedFor() {
+  if (exchanges.empty())
+    return success();
+  return exchanges.front().start->emitOpError("is not waited for by the end of the step");
 }
 
 namespace {

@@ -2,6 +2,7 @@
 #include "Compile.h"
 
 #include "seqpar/InitAll.h"
+#include "seqpar/Transforms/CutPoints.h"
 #include "seqpar/rt/Error.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -132,6 +133,19 @@ int64_t getLongestSequence(const std::string &path) {
   if (longest == 0)
     compiler.raise("has no model with a table of positions");
   return longest;
+}
+
+int64_t getMostStages(const std::string &path, CompileOptions options) {
+  options.pp = 1;
+  options.dumpDirectory.clear();
+  Compiler compiler(path);
+  ModuleOp module = compiler.parse();
+  if (failed(runPhases(module, options, "specialize")))
+    compiler.raise("does not compile");
+  size_t most = 0;
+  for (auto model : module.getOps<nn::ModelOp>())
+    most = findCutPoints(model).size() + 1;
+  return static_cast<int64_t>(most);
 }
 
 } // namespace seqpar::tool

@@ -22,4 +22,7 @@ std::string compileToText(const std::string &path, const CompileOptions &options
 /// Rows of the model's position table: the longest sequence. Throws rt::Error.
 int64_t getLongestSequence(const std::string &path);
 
+/// The most pipeline stages that the model can be cut into. Throws rt::Error.
+int64_t getMostStages(const std::string &path, CompileOptions options);
+
 } // namespace seqpar::tool

@@ -54,6 +54,9 @@ void addCompileOptions(CLI::App &app, Options &options) {
       ->check(CLI::Range(0.0, 0.99))->group("Compile")->capture_default_str();
   app.add_option("--attention", options.compile.attention, "exchange of keys and values: ring or all-gather")
       ->check(CLI::IsMember({"ring", "all-gather"}))->group("Compile")->capture_default_str();
+  app.add_option("--schedule", options.compile.schedule,
+                 "order of micro-batches in a pipeline: 1f1b, or gpipe (all forwards first)")
+      ->check(CLI::IsMember({"1f1b", "gpipe"}))->group("Compile")->capture_default_str();
   app.add_option("--emit-program", options.emitProgram, "write the compiled program to this file")->group("Compile");
   app.add_option("--compile-to", options.compileTo, "print the model after this phase and stop")->group("Compile");
   app.add_option("--dump-phases-to", options.compile.dumpDirectory, "write the model after each phase to this directory")
@@ -113,8 +116,9 @@ void resolveBatch(Options &options) {
                       compile.seqLength));
   if (compile.sp > 64)
     usage(fmt::format("--sp={}: expected at most 64", compile.sp));
-  if (compile.pp != 1)
-    usage(fmt::format("--pp={}: expected 1; this version does not cut a model into pipeline stages", compile.pp));
+  if (compile.pp > 1)
+    if (int64_t most = tool::getMostStages(options.model, compile); compile.pp > most)
+      usage(fmt::format("--pp={}: {} can be cut into at most {} pipeline stages", compile.pp, options.model, most));
 }
 
 void checkPhase(const std::string &name) {

@@ -55,13 +55,36 @@ def UnrollLayers : Pass<"unroll-layers", "::mlir::ModuleOp"> {
   let dependentDialects = ["::seqpar::nn::NNDialect"];
 }
 
+def MarkCuts : Pass<"mark-cuts", "::mlir::ModuleOp"> {
+  let summary = "mark where a model is cut into pipeline stages";
+  let description = [{
+    Inserts `nn.cut` at stages - 1 of the places where one activation is all that is computed before and needed behind:
+    those that make the costliest stage as cheap as can be (an exact search). Costs come from the shapes: floating-point
+    operations of products and attention, and the bytes that other ops move, forward and backward (`CostModel.h`). They
+    are kept in `stage_costs`, in floating-point operations of a micro-batch of all replicas.
+
+    It runs before `differentiate`, so that the gradient is cut by the backward of the same op.
+
+    ```mlir
+    // after mark-cuts{stages=2}
+    nn.model @m attributes {stage_costs = array<i64: 81330176, 79691776>} {
+      ...
+      %y = nn.cut %x from 0 to 1 : tensor<4x128x64xf32>
+    ```
+
+    Expects static shapes. More stages than there are places is an error that says how many are possible.
+  }];
+  let options = [Option<"stages", "stages", "int64_t", "1", "pipeline stages">];
+  let dependentDialects = ["::seqpar::nn::NNDialect"];
+}
+
 //===- Phase differentiate --------------------------------------------------------------------===//
 
 def Differentiate : Pass<"differentiate", "::mlir::ModuleOp"> {
   let summary = "turn a model into a step: forward and backward of a micro-batch";
   let description = [{
     Replaces each `nn.model` by an `nn.step`, whose first region has the model's ops, then their backward in reverse
-    order (by DifferentiableOpInterface), then what is accumulated. The cotangents of the model's two losses are the
+    order (by DifferentiableOpInterface), behind `nn.backward`, then what is accumulated. The cotangents of the model's two losses are the
     inputs `inverse_loss_tokens` and `inverse_samples`. A value used twice gets the sum of both gradients by `nn.add`; a
     parameter used twice gets both as contributions of its `nn.accumulate`. The backward of `nn.masked_rows` is inside
     it. Each backward op has the source location of its forward op.
@@ -196,11 +219,36 @@ def LowerAttention : Pass<"lower-attention", "::seqpar::nn::StepOp"> {
 
 //===- Phase stage ------------------------------------------------------------------------------===//
 
-def CutStages : Pass<"cut-stages", "::seqpar::nn::StepOp"> {
-  let summary = "cut a step into the pipeline stages of the grid";
+def CutStages : Pass<"cut-stages", "::mlir::ModuleOp"> {
+  let summary = "a step for each pipeline stage, with sends and receives between them";
   let description = [{
-    With one stage the step stays whole. A grid with more stages is an error that names their number.
+    Replaces an `nn.step` with `nn.cut` ops by one step per stage. Where an activation or gradient is cut, the one stage
+    sends it and the other receives it, chunk by chunk: each rank to the one with the same dp and sp. A stage declares
+    the parameters and inputs that it uses. A parameter of several stages is in each of them: `sp.sum_stages` adds up
+    its gradient, and only the first of them has it in the norm, which is `over_stages`.
+
+    ```mlir
+    // after
+    nn.step @m.stage0 stage 0 {
+      ...
+      sp.send %x to stage 1 tag 0 : !x
+      nn.backward
+      %r = sp.receive from stage 1 tag 1 -> !x
+      sp.wait sent(%x : !x) tag 0
+      %dy = sp.wait(%r : !x) tag 1 -> !x
+      ...
+    }
+    nn.step @m.stage1 stage 1 {
+      %r = sp.receive from stage 0 tag 0 -> !x
+      %y = sp.wait(%r : !x) tag 0 -> !x
+      ...
+      sp.send %dy to stage 0 tag 1 : !x
+    }
+    ```
+
+    A value that one stage computes and another uses without a cut is an error. A grid with one stage stays whole.
   }];
+  let dependentDialects = ["::seqpar::nn::NNDialect", "::seqpar::sp::SPDialect"];
 }
 
 //===- Phase plan -----------------------------------------------------------------------------===//
@@ -208,7 +256,7 @@ def CutStages : Pass<"cut-stages", "::seqpar::nn::StepOp"> {
 def Localize : Pass<"localize", "::mlir::ModuleOp"> {
   let summary = "from global tensors to what one rank does";
   let description = [{
-    Replaces each `nn.step` by a `plan.program` with one stage: declarations, `plan.gemm`, `plan.rows` and operations
+    Replaces each `nn.step`, or the steps of all stages of one, by a `plan.program` with its stages: declarations, `plan.gemm`, `plan.rows` and operations
     of dialect `sp` on one rank's chunks. The update runs over whole groups of parameters.
 
     ```mlir
@@ -222,6 +270,18 @@ def Localize : Pass<"localize", "::mlir::ModuleOp"> {
     When it is done no op of dialect `nn` and no layout is left.
   }];
   let dependentDialects = ["::seqpar::sp::SPDialect", "::seqpar::plan::PlanDialect"];
+}
+
+def OrderTurns : Pass<"order-turns", "::mlir::ModuleOp"> {
+  let summary = "the order in which a stage runs the parts of its micro-batches";
+  let description = [{
+    Sets `order` and `slots` of each stage of a program with several. With `1f1b` (Narayanan et al. 2019) stage s of p
+    starts with min(m, p - 1 - s) forwards, then alternates one forward and one backward: min(m, p - s) micro-batches
+    are live at most. With `gpipe` (Huang et al. 2019) all forwards come first: m are live.
+  }];
+  let options = [Option<"schedule", "schedule", "std::string", "\"1f1b\"", "1f1b or gpipe">,
+                 Option<"microBatches", "micro-batches", "int64_t", "1", "micro-batches of one step and replica">];
+  let dependentDialects = ["::seqpar::plan::PlanDialect"];
 }
 
 def FuseRows : Pass<"fuse-rows", "::mlir::ModuleOp"> {
@@ -243,7 +303,8 @@ def FuseRows : Pass<"fuse-rows", "::mlir::ModuleOp"> {
 def Overlap : Pass<"overlap", "::mlir::ModuleOp"> {
   let summary = "splits each ring shift into a start and a wait around the work that needs neither";
   let description = [{
-    Expects value form. Each `sp.ring_shift` becomes an `sp.ring_shift_start`, as early as its operands exist, and an
+    Expects value form. Each `sp.ring_shift` becomes an `sp.ring_shift_start`, as early as its operands exist but not
+    before an earlier ring loop has ended (what is received would be kept for too long), and an
     `sp.wait` before the first use of what is received (in a ring loop: at the latest before the yield). The wait
     names what was sent, so that it stays alive until then. Tags are unique in a stage.
   }];
@@ -256,7 +317,8 @@ def Bufferize : Pass<"bufferize", "::mlir::ModuleOp"> {
     Expects value form, after `overlap`. Each value gets a `plan.buffer` (or the memory of the value that it updates
     in place, or of an input of its row kernel that dies there), each op its buffer form. `plan.accumulate` folds into
     the op that makes the value. Carried values of a ring loop that are received from a neighbour get two buffers and
-    alternate.
+    alternate. A value that is sent to another stage and not waited for in its micro-batch (a gradient) gets a buffer for
+    the `whole_step` and a wait before it is written again.
 
     Promise: no tensor is left outside the bodies of row kernels. An update in place of a value that is read later
     is an error, not a copy.
@@ -279,7 +341,9 @@ def AssignArena : Pass<"assign-arena", "::mlir::ModuleOp"> {
   let summary = "gives each buffer its offset in the arena";
   let description = [{
     Expects buffer form. Two buffers may share memory when they do not live at the same time. Greedy best fit is
-    tried in several orders and the smallest arena kept. Sets `arena_bytes` and
+    tried in several orders and the smallest arena kept. With several slots, buffers that live from the forward into the
+    backward part have a copy in each slot; others lie in the holes of their micro-batch's slot, before such a buffer is
+    written or after it was read last, or in memory that all micro-batches share. Sets `arena_bytes` and
     `arena_lower_bound`, the largest sum of sizes that live at any op, on `plan.stage`.
   }];
   let dependentDialects = ["::seqpar::plan::PlanDialect"];
@@ -289,9 +353,21 @@ def AssignArena : Pass<"assign-arena", "::mlir::ModuleOp"> {
 def VerifyPlan : Pass<"verify-plan", "::mlir::ModuleOp"> {
   let summary = "checks that every op reads what was meant for it";
   let description = [{
-    Follows a micro-batch, including up to four iterations of each ring loop, and keeps account of which buffers hold
-    their value: writing a buffer destroys those that share bytes with it. Reports an op that reads
+    Follows the turns of a step, including up to four iterations of each ring loop, and keeps account of which buffers
+    hold their value: writing a buffer destroys those that share bytes with it. Reports an op that reads
     a buffer before it is written or after it was overwritten, and one that touches a buffer in transit.
+  }];
+  let dependentDialects = ["::seqpar::plan::PlanDialect"];
+}
+
+def VerifyCommunication : Pass<"verify-communication", "::mlir::ModuleOp"> {
+  let summary = "checks that the stages' communications meet, and that none waits for ever";
+  let description = [{
+    Follows a whole step of all stages at once. Ranks of one stage run the same ops, so only what goes between stages can
+    go wrong: the k-th send of a tag must meet the k-th receive of that tag with as many bytes, and all stages must come
+    to their reductions over the stages in one order with the same sizes. A send is taken to last until its receive has
+    begun. When no stage can go on, an error names what each waits for. Communication in a `plan.rows_loop`, which runs a
+    different number of times on each rank, is an error.
   }];
   let dependentDialects = ["::seqpar::plan::PlanDialect"];
 }

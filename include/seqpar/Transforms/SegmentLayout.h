@@ -2,9 +2,11 @@
 //
 // Values, gradients and both moments of a parameter lie at the same element offset of their arrays,
 // so that the update runs over many parameters at once. Parameters whose gradients are partial sums
-// over the same axes, and which agree on weight decay, form a group: a whole number of rows of
-// 4096 elements. The elements between and behind the parameters of a group are zero from the
-// start (the runtime clears the segments) and the update keeps them so.
+// over the same axes, and which agree on weight decay and on the pipeline stages that hold them,
+// form a group: a whole number of rows of 4096 elements. The elements between and behind the
+// parameters of a group are zero from the start (the runtime clears the segments) and the update
+// keeps them so. What several stages hold lies alike in each of them, so that they can exchange
+// whole groups.
 //
 // The optimiser-state segment holds all first moments, then all second moments. The gradient
 // segment holds the gradients, then the metrics.
@@ -34,6 +36,7 @@ struct ParameterInfo {
   int64_t elements = 0;
   llvm::SmallVector<int32_t, 3> partialAxes; ///< axes over which its gradient is a partial sum
   bool decay = false;
+  llvm::SmallVector<int32_t, 2> stages; ///< that hold it, when several do
 };
 
 /// Rows [offset / 4096, offset / 4096 + rows) of every array, seen as rows of 4096 elements.
@@ -42,6 +45,7 @@ struct SegmentGroup {
   int64_t rows = 0;
   llvm::SmallVector<int32_t, 3> partialAxes; ///< ascending
   bool decay = false;
+  llvm::SmallVector<int32_t, 2> stages; ///< that hold its parameters, when several do
 };
 
 /// Offsets and sizes in elements of 4 bytes; plan.range and plan.parameter take bytes.
@@ -56,8 +60,9 @@ struct SegmentLayout {
   int64_t getMetricBytes() const { return elements * 4; }
 };
 
-/// Groups of one set of partial axes follow each other, in the order in which the sets first occur;
-/// of each set the parameters with weight decay come first; within a group the given order stays.
+/// Groups of one set of partial axes follow each other, in the order in which the sets first occur,
+/// and in them groups of the same stages; of each the parameters with weight decay come first;
+/// within a group the given order stays.
 SegmentLayout computeSegmentLayout(llvm::ArrayRef<ParameterInfo> parameters);
 
 } // namespace seqpar

@@ -6,6 +6,38 @@
 using namespace mlir;
 using namespace seqpar::plan;
 
+//===----------------------------------------------------------------------===//
+// Spelling of turns: F0 and B0 are the forward and backward part of micro-batch 0, numbered 0 and 1.
+//===----------------------------------------------------------------------===//
+
+static ParseResult parseTurns(OpAsmParser &parser, DenseI32ArrayAttr &order) {
+  SmallVector<int32_t> turns;
+  auto parseTurn = [&]() -> ParseResult {
+    StringRef keyword;
+    SMLoc loc = parser.getCurrentLocation();
+    if (parser.parseKeyword(&keyword))
+      return failure();
+    bool backward = keyword.consume_front("B");
+    int32_t microBatch;
+    if ((!backward && !keyword.consume_front("F")) || keyword.getAsInteger(10, microBatch) ||
+        microBatch < 0 || microBatch > std::numeric_limits<int32_t>::max() / 2)
+      return parser.emitError(loc) << "expected a turn: F or B and the number of a micro-batch";
+    turns.push_back(2 * microBatch + backward);
+    return success();
+  };
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseTurn))
+    return failure();
+  order = parser.getBuilder().getDenseI32ArrayAttr(turns);
+  return success();
+}
+
+static void printTurns(OpAsmPrinter &printer, Operation *, DenseI32ArrayAttr order) {
+  printer << "[";
+  llvm::interleaveComma(order.asArrayRef(), printer,
+                        [&](int32_t turn) { printer << (turn % 2 ? "B" : "F") << turn / 2; });
+  printer << "]";
+}
+
 #define GET_OP_CLASSES
 #include "seqpar/Dialect/Plan/PlanOps.cpp.inc"
 
@@ -23,6 +55,27 @@ LogicalResult ProgramOp::verify() {
   return success();
 }
 
+/// Each micro-batch has its forward before its backward part, and finds its slot free.
+static LogicalResult verifyTurns(StageOp op) {
+  ArrayRef<int32_t> order = *op.getOrder();
+  int64_t slots = op.getSlots(), forwards = 0, backwards = 0;
+  for (int32_t turn : order) {
+    bool backward = turn % 2;
+    int64_t &next = backward ? backwards : forwards;
+    if (turn < 0 || turn / 2 != next)
+      return op.emitOpError("expected turn ") << (backward ? "B" : "F") << next << " before "
+                                              << (backward ? "B" : "F") << turn / 2;
+    ++next;
+    if (backwards > forwards)
+      return op.emitOpError("expected turn F") << turn / 2 << " before B" << turn / 2;
+    if (forwards - backwards > slots)
+      return op.emitOpError("has ") << slots << " slots, too few for micro-batch " << turn / 2;
+  }
+  if (forwards != backwards || order.empty())
+    return op.emitOpError("expected both parts of each micro-batch in the order");
+  return success();
+}
+
 LogicalResult StageOp::verify() {
   unsigned microBatches = 0, updates = 0;
   for (Operation &op : getBody().front()) {
@@ -31,7 +84,9 @@ LogicalResult StageOp::verify() {
   }
   if (microBatches != 1 || updates != 1)
     return emitOpError("expected one micro_batch and one update, found ") << microBatches << " and " << updates;
-  return success();
+  if (static_cast<int64_t>(getSlots()) < 1)
+    return emitOpError("expected at least one slot, found ") << getSlots();
+  return getOrder() ? verifyTurns(*this) : success();
 }
 
 //===----------------------------------------------------------------------===//

@@ -149,3 +149,25 @@ LogicalResult AttentionBlockGradOp::verify() {
     return emitOpError("expected key block 'ring' inside a ring loop and nowhere else");
   return success();
 }
+
+//===----------------------------------------------------------------------===//
+// Between pipeline stages
+//===----------------------------------------------------------------------===//
+
+/// A chunk is sent as it is: no rank could add up partial sums of another stage.
+static LogicalResult verifyExchange(Operation *op, Type type, int64_t stage, int64_t tag) {
+  if (stage < 0 || tag < 0)
+    return op->emitOpError("expected a stage and a tag of at least 0, found ") << stage << " and " << tag;
+  if (LayoutAttr layout = getLayout(type); layout && layout.isPartial())
+    return op->emitOpError("expected a value that is not a partial sum, found layout ") << layout;
+  return success();
+}
+
+LogicalResult SendOp::verify() { return verifyExchange(*this, getInput().getType(), getStage(), getTag()); }
+
+LogicalResult ReceiveOp::verify() {
+  if (bool(getOut()) == bool(getResult()))
+    return emitOpError("expected either a result or a buffer to write");
+  Type type = getOut() ? Type(getOut().getType()) : Type(getResult().getType());
+  return verifyExchange(*this, type, getStage(), getTag());
+}

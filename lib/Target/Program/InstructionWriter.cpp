@@ -20,10 +20,13 @@ std::vector<program::Operand> InstructionWriter::operands(ValueRange memory) con
   return result;
 }
 
-FailureOr<InstructionWriter::List> InstructionWriter::write(Block &block) {
+FailureOr<InstructionWriter::List> InstructionWriter::write(Block &block, size_t *forward) {
   std::vector<flatbuffers::Offset<program::Instruction>> list;
+  std::optional<size_t> border;
   for (Operation &op : block) {
-    if (isa<plan::BufferOp, plan::RangeOp, sp::AlternateOp, sp::YieldOp>(op))
+    if (isa<plan::BackwardOp>(op))
+      border = list.size();
+    if (isa<plan::BufferOp, plan::RangeOp, plan::BackwardOp, sp::AlternateOp, sp::YieldOp>(op))
       continue;
     Result written = write(&op);
     if (failed(written))
@@ -32,6 +35,8 @@ FailureOr<InstructionWriter::List> InstructionWriter::write(Block &block) {
         program::CreateInstruction(builder, written->first, written->second,
                                    builder.CreateSharedString(describeLocation(op.getLoc()))));
   }
+  if (forward)
+    *forward = border.value_or(list.size());
   return builder.CreateVector(list);
 }
 
@@ -48,6 +53,18 @@ InstructionWriter::Result InstructionWriter::write(Operation *op) {
       .Case([&](sp::WaitOp wait) {
         auto written = program::CreateWait(builder, wait.getTag(), wait.getSkipLast());
         return Written{program::Operation::Wait, written.Union()};
+      })
+      .Case([&](sp::SendOp send) {
+        program::Operand buffer = operand(send.getInput());
+        auto written = program::CreateSend(builder, &buffer, getByteCount(send.getInput()),
+                                           send.getStage(), send.getTag());
+        return Written{program::Operation::Send, written.Union()};
+      })
+      .Case([&](sp::ReceiveOp receive) {
+        program::Operand buffer = operand(receive.getOut());
+        auto written = program::CreateReceive(builder, &buffer, getByteCount(receive.getOut()),
+                                              receive.getStage(), receive.getTag());
+        return Written{program::Operation::Receive, written.Union()};
       })
       .Case([&](sp::AllReduceOp reduce) { return writeAllReduce(reduce); })
       .Case([&](sp::AllGatherOp gather) { return writeAllGather(gather); })

@@ -2,6 +2,7 @@
 #include "StageWriter.h"
 
 #include "seqpar/Transforms/Locations.h"
+#include "seqpar/Transforms/Turns.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -45,6 +46,7 @@ struct Place {
   std::optional<uint64_t> offset;
   std::string name;
   bool communication = false;
+  uint64_t slotBytes = 0;
 };
 } // namespace
 
@@ -69,7 +71,8 @@ static Place getPlace(Operation *op) {
       })
       .Case([](plan::InputOp input) {
         return Place{Segment::Input, input.getOffset(),
-                     plan::stringifyInputKind(input.getKind()).str()};
+                     plan::stringifyInputKind(input.getKind()).str(), false,
+                     input.getSlotBytes().value_or(0)};
       })
       .Case([](plan::MetricOp metric) {
         return Place{Segment::Gradient, metric.getOffset(),
@@ -83,7 +86,7 @@ static Place getPlace(Operation *op) {
       .Case([](plan::BufferOp buffer) {
         return Place{Segment::Arena, buffer.getOffset(),
                      joinWords(buffer.getValue(), describeLocation(buffer.getLoc())),
-                     buffer.getCommunication()};
+                     buffer.getCommunication(), buffer.getSlotBytes().value_or(0)};
       })
       .DefaultUnreachable("only declarations, ranges and buffers make memory");
 }
@@ -102,14 +105,16 @@ LogicalResult BufferTable::add(Operation *op) {
 
   std::string key;
   llvm::raw_string_ostream(key) << static_cast<int>(place.segment) << " " << *place.offset << " "
-                                << type << " " << place.communication << " " << place.name;
+                                << type << " " << place.communication << " " << place.slotBytes << " "
+                                << place.name;
   auto [known, isNew] = this->known.try_emplace(key, buffers.size());
   indices[memory] = known->second;
   if (isNew)
     buffers.push_back(
         program::CreateBuffer(builder, place.segment, *place.offset, getByteCount(memory), *element,
                               builder.CreateVector(type.getShape().data(), type.getRank()),
-                              place.communication, builder.CreateSharedString(place.name)));
+                              place.communication, builder.CreateSharedString(place.name),
+                              place.slotBytes));
   return success();
 }
 
@@ -183,13 +188,19 @@ seqpar::writeStage(plan::StageOp stage, const KernelTable &kernels,
   InstructionWriter writer(builder, buffers, kernels);
   auto microBatch = *stage.getOps<plan::MicroBatchOp>().begin();
   auto update = *stage.getOps<plan::UpdateOp>().begin();
-  FailureOr<InstructionWriter::List> microBatchList = writer.write(microBatch.getBody().front());
+  size_t forward = 0;
+  FailureOr<InstructionWriter::List> microBatchList =
+      writer.write(microBatch.getBody().front(), &forward);
   if (failed(microBatchList))
     return failure();
   FailureOr<InstructionWriter::List> updateList = writer.write(update.getBody().front());
   if (failed(updateList))
     return failure();
 
+  std::vector<program::Turn> order;
+  if (stage.getOrder())
+    for (const Turn &turn : getTurns(stage))
+      order.push_back({static_cast<int>(turn.microBatch), turn.backward});
   auto bufferList = builder.CreateVector(buffers.getBuffers().data(), buffers.getBuffers().size());
   ParameterList parameters = writeParameters(stage, buffers, builder);
   return program::CreateStage(
@@ -197,5 +208,6 @@ seqpar::writeStage(plan::StageOp stage, const KernelTable &kernels,
       *stage.getParameterBytes(), stage.getGradientBytes().value_or(0),
       stage.getOptimizerStateBytes().value_or(0), stage.getInputBytes().value_or(0), bufferList,
       parameters, builder.CreateVector(inputs), builder.CreateVector(metrics), *microBatchList,
-      *updateList);
+      *updateList, forward, stage.getSlots(),
+      order.empty() ? 0 : builder.CreateVectorOfStructs(order));
 }

@@ -46,7 +46,8 @@ public:
                     const KernelTable &kernels)
       : builder(builder), buffers(buffers), kernels(kernels) {}
 
-  mlir::FailureOr<List> write(mlir::Block &block);
+  /// `forward`, when given, gets the number of instructions before plan.backward (all without one).
+  mlir::FailureOr<List> write(mlir::Block &block, size_t *forward = nullptr);
 
 private:
   using Written = std::pair<program::Operation, flatbuffers::Offset<void>>;

@@ -88,6 +88,9 @@ FailureOr<std::vector<uint8_t>> seqpar::writeProgram(ModuleOp module, const Kern
   std::vector<flatbuffers::Offset<program::Stage>> stages;
   bool hasSop = false;
   for (auto stage : plan.getBody().getOps<plan::StageOp>()) {
+    if (stage.getOrder() && static_cast<int64_t>(stage.getOrder()->size()) != 2 * microBatches)
+      return stage.emitOpError("has the turns of ")
+             << stage.getOrder()->size() / 2 << " micro-batches, expected " << microBatches;
     FailureOr<flatbuffers::Offset<program::Stage>> written = writeStage(stage, kernels, builder);
     if (failed(written))
       return failure();

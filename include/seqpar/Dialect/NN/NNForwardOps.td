@@ -125,6 +125,22 @@ def NN_AttentionOp : NN_LayoutOp<"attention", [DeclareOpInterfaceMethods<Differe
   let hasVerifier = 1;
 }
 
+def NN_CutOp : NN_ForwardOp<"cut"> {
+  let summary = "the boundary between two pipeline stages";
+  let description = [{
+    The value itself; the ops behind it belong to stage `to`, those before it to stage `from`. `mark-cuts` inserts it
+    where this value is the only computed one that is needed later. Its backward is a cut of the gradient, the other way.
+
+    ```mlir
+    %y = nn.cut %x from 0 to 1 : tensor<4x128x64xf32>
+    ```
+  }];
+  let arguments = (ins NN_Float:$x, I64Attr:$from, I64Attr:$to);
+  let results = (outs NN_Float:$result);
+  let assemblyFormat = "$x `from` $from `to` $to attr-dict `:` custom<SameTypes>(type($x), type($result))";
+  let hasVerifier = 1;
+}
+
 def NN_SelectTokenOp : NN_ForwardOp<"select_token"> {
   let summary = "one position of each sample";
   let description = [{

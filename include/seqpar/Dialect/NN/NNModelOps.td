@@ -110,10 +110,10 @@ def NN_YieldOp : NN_Op<"yield", [Pure, Terminator, ParentOneOf<["RepeatOp", "Mas
 def NN_StepOp : NN_Op<"step", [Symbol, IsolatedFromAbove, SingleBlock, NoTerminator, NoRegionArguments]> {
   let summary = "a training step";
   let description = [{
-    The first region is run for each micro-batch: forward and backward. It adds to the gradients (`nn.accumulate`) and
-    to the numbers that the log shows (`nn.accumulate_metric`). The region after `update` is run once, after the last
+    The first region is run for each micro-batch: forward, then (behind `nn.backward`) backward. It adds to the gradients
+    (`nn.accumulate`) and to the numbers that the log shows (`nn.accumulate_metric`). The region after `update` is run once, after the last
     micro-batch. Each parameter has exactly one `nn.accumulate`, and is updated by exactly one `nn.adamw` when there is
-    an update.
+    an update. `stage` numbers the steps that `cut-stages` makes of one, a pipeline stage each.
 
     ```mlir
     nn.step @bert_tiny {
@@ -126,12 +126,20 @@ def NN_StepOp : NN_Op<"step", [Symbol, IsolatedFromAbove, SingleBlock, NoTermina
     }
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name);
+  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<I64Attr>:$stage);
   let regions = (region SizedRegion<1>:$micro_batch, SizedRegion<1>:$update);
-  let assemblyFormat = "$sym_name attr-dict-with-keyword $micro_batch `update` $update";
+  let assemblyFormat = "$sym_name (`stage` $stage^)? attr-dict-with-keyword $micro_batch `update` $update";
   let hasRegionVerifier = 1;
   let builders = [OpBuilder<(ins "::llvm::StringRef":$name)>];
   let skipDefaultBuilders = 1;
+}
+
+def NN_BackwardOp : NN_Op<"backward", [HasParent<"StepOp">, DeclareOpInterfaceMethods<PlanLoweringOpInterface>]> {
+  let summary = "where the backward part of a micro-batch begins";
+  let description = [{
+    A stage of a pipeline runs other micro-batches between the two parts. Losses are made before it.
+  }];
+  let assemblyFormat = "attr-dict";
 }
 
 def NN_AccumulateOp : NN_Op<"accumulate", [HasParent<"StepOp">, DeclareOpInterfaceMethods<LayoutOpInterface>,
@@ -177,13 +185,15 @@ def NN_GradientOp : NN_LayoutOp<"gradient", [HasParent<"StepOp">]> {
 def NN_GlobalNormOp : NN_LayoutOp<"global_norm", [HasParent<"StepOp">]> {
   let summary = "L2 norm of all gradients together";
   let description = [{
+    With `over_stages`, also of those that the other stages of a pipeline name.
+
     ```mlir
     %norm = nn.global_norm %g0, %g1 : (tensor<128xf32>, tensor<128x64xf32>) -> tensor<f32>
     ```
   }];
-  let arguments = (ins Variadic<NN_Float>:$gradients);
+  let arguments = (ins Variadic<NN_Float>:$gradients, UnitAttr:$over_stages);
   let results = (outs NN_Scalar:$result);
-  let assemblyFormat = "$gradients attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "$gradients (`over_stages` $over_stages^)? attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_AdamWOp : NN_Op<"adamw", [HasParent<"StepOp">, DeclareOpInterfaceMethods<LayoutOpInterface>]> {

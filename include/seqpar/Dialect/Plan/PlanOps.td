@@ -38,12 +38,24 @@ def Plan_StageOp : Plan_Op<"stage", [HasParent<"ProgramOp">, SingleBlock, NoTerm
     Declarations, then one `plan.micro_batch` and one `plan.update`. `arena` passes set
     `arena_bytes` and `arena_lower_bound` (the largest sum of live buffers), `assign-segments` the
     sizes of the other segments.
+
+    `order`: the turns of a step, F the forward and B the backward part of a micro-batch. `slots`: how many
+    micro-batches are between the two at most; each has a copy of the buffers that live from one part into the
+    other, micro-batch i the copy i mod slots. Without an order both parts of each micro-batch are run in turn.
+
+    ```mlir
+    plan.stage 0 slots 2 order [F0, F1, B0, F2, B1, B2] { ... }
+    ```
   }];
-  let arguments = (ins I64Attr:$index, OptionalAttr<I64Attr>:$arena_bytes, OptionalAttr<I64Attr>:$arena_lower_bound,
+  let arguments = (ins I64Attr:$index, DefaultValuedAttr<I64Attr, "1">:$slots,
+                       OptionalAttr<DenseI32ArrayAttr>:$order, OptionalAttr<I64Attr>:$cost,
+                       OptionalAttr<I64Attr>:$arena_bytes, OptionalAttr<I64Attr>:$arena_lower_bound,
                        OptionalAttr<I64Attr>:$parameter_bytes, OptionalAttr<I64Attr>:$gradient_bytes,
                        OptionalAttr<I64Attr>:$optimizer_state_bytes, OptionalAttr<I64Attr>:$input_bytes);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$index attr-dict-with-keyword $body";
+  let assemblyFormat = [{
+    $index (`slots` $slots^)? (`order` custom<Turns>($order)^)? attr-dict-with-keyword $body
+  }];
   let hasVerifier = 1;
 }
 
@@ -51,6 +63,14 @@ def Plan_MicroBatchOp : Plan_Op<"micro_batch", [HasParent<"StageOp">, SingleBloc
   let summary = "run once per micro-batch";
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "attr-dict-with-keyword $body";
+}
+
+def Plan_BackwardOp : Plan_Op<"backward", [HasParent<"MicroBatchOp">]> {
+  let summary = "where the backward part of a micro-batch begins";
+  let description = [{
+    A stage of a pipeline runs other micro-batches between the two parts, so nothing may move across it.
+  }];
+  let assemblyFormat = "attr-dict";
 }
 
 def Plan_UpdateOp : Plan_Op<"update", [HasParent<"StageOp">, SingleBlock, NoTerminator, RecursiveMemoryEffects]> {
@@ -69,9 +89,13 @@ class Plan_Declaration<string mnemonic, list<Trait> traits = []> : Plan_Op<mnemo
 
 def Plan_ParameterOp : Plan_Declaration<"parameter"> {
   let summary = "a parameter's value";
-  let description = [{ `partial_axes`: the axes over which its gradient is a sum of what the ranks hold. }];
+  let description = [{
+    `partial_axes`: the axes over which its gradient is a sum of what the ranks hold; `stages`: the pipeline stages that
+    hold it, when there are several.
+  }];
   let arguments = (ins StrAttr:$name, Plan_InitializerAttr:$init, DefaultValuedAttr<F32Attr, "0.0">:$deviation,
                        UnitAttr:$decay, DefaultValuedAttr<DenseI32ArrayAttr, "{}">:$partial_axes,
+                       DefaultValuedAttr<DenseI32ArrayAttr, "{}">:$stages,
                        OptionalAttr<I64Attr>:$offset);
   let assemblyFormat = "$name $init (`decay` $decay^)? (`at` $offset^)? attr-dict `:` type($result)";
 }
@@ -90,10 +114,12 @@ def Plan_MomentOp : Plan_Declaration<"moment"> {
 
 def Plan_InputOp : Plan_Declaration<"input"> {
   let summary = "what the feed or the executor writes before a micro-batch or step";
-  let description =
-      [{ `value` is that of a `constant`, the one kind of which there may be several. }];
+  let description = [{
+    `value` is that of a `constant`, the one kind of which there may be several. `slot_bytes`: distance between the
+    copies for the stage's slots.
+  }];
   let arguments = (ins Plan_InputKindAttr:$kind, OptionalAttr<I32Attr>:$value,
-      OptionalAttr<I64Attr>:$offset);
+      OptionalAttr<I64Attr>:$offset, OptionalAttr<I64Attr>:$slot_bytes);
   let assemblyFormat = "$kind (`(` $value^ `)`)? (`at` $offset^)? attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
@@ -121,11 +147,17 @@ def Plan_BufferOp : Plan_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
   let summary = "a buffer of the arena";
   let description = [{
     Made by `bufferize`, at the first op that writes it; `assign-arena` sets the offset in bytes.
-    `communication`: holds data in transit between ranks. `value` names the value of the model.
+    `communication`: holds data in transit between ranks. `value` names the value of the model. `slot_bytes`: distance
+    between the copies for the stage's slots; without it all micro-batches share one. `whole_step`: shares its memory
+    with nothing, because what it holds is sent while other micro-batches run.
   }];
-  let arguments = (ins OptionalAttr<I64Attr>:$offset, UnitAttr:$communication, DefaultValuedStrAttr<StrAttr, "">:$value);
+  let arguments = (ins OptionalAttr<I64Attr>:$offset, OptionalAttr<I64Attr>:$slot_bytes, UnitAttr:$communication,
+                       UnitAttr:$whole_step, DefaultValuedStrAttr<StrAttr, "">:$value);
   let results = (outs AnyMemRef:$result);
-  let assemblyFormat = "(`at` $offset^)? (`communication` $communication^)? attr-dict `:` type($result)";
+  let assemblyFormat = [{
+    (`at` $offset^)? (`slots_every` $slot_bytes^)? (`communication` $communication^)? (`whole_step` $whole_step^)? attr-dict
+    `:` type($result)
+  }];
 }
 
 //===----------------------------------------------------------------------===//

@@ -192,4 +192,41 @@ def SP_AttentionBlockGradOp : SP_Op<"attention_block_grad", [AttrSizedOperandSeg
   let hasVerifier = 1;
 }
 
+//===----------------------------------------------------------------------===//
+// Between pipeline stages
+//===----------------------------------------------------------------------===//
+
+def SP_SendOp : SP_Op<"send"> {
+  let summary = "begins to send this rank's chunk to another stage, and returns at once";
+  let description = [{
+    It goes to the rank with the same dp and sp in stage `stage`. The k-th send of a tag meets the k-th receive of that
+    tag there. The value must not be overwritten before the `wait` with this tag: the next one behind it in the
+    micro-batch, or else (a gradient is sent at the very end) the one before the next micro-batch writes it.
+  }];
+  let arguments = (ins SP_Value:$input, I64Attr:$stage, I64Attr:$tag);
+  let assemblyFormat = "$input `to` `stage` $stage `tag` $tag attr-dict `:` type($input)";
+  let hasVerifier = 1;
+}
+
+def SP_ReceiveOp : SP_Op<"receive"> {
+  let summary = "begins to receive what another stage sends, and returns at once";
+  let description = [{ What is received must not be read before the `wait` with the same tag. }];
+  let arguments = (ins Optional<AnyMemRef>:$out, I64Attr:$stage, I64Attr:$tag);
+  let results = (outs Optional<AnyRankedTensor>:$result);
+  let assemblyFormat = [{
+    (`into` $out^ `:` type($out))? `from` `stage` $stage `tag` $tag attr-dict (`->` type($result)^)?
+  }];
+  let hasVerifier = 1;
+}
+
+def SP_SumStagesOp : SP_Op<"sum_stages", [AllTypesMatch<["input", "result"]>]> {
+  let summary = "sum of what several stages hold of one parameter's gradient";
+  let description = [{
+    Each stage named sends its value to the others and adds up in the order of the stages, so that all get the same bits.
+  }];
+  let arguments = (ins AnyRankedTensor:$input, DenseI32ArrayAttr:$stages, I64Attr:$tag);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `over` $stages `tag` $tag attr-dict `:` type($input)";
+}
+
 #endif // SEQPAR_DIALECT_SP_SPOPS_TD

@@ -1,0 +1,36 @@
+//===- Turns.h - the order of a stage's micro-batches -----------*- C++ -*-===//
+#pragma once
+
+#include "seqpar/Dialect/Plan/Plan.h"
+
+#include "llvm/ADT/SmallVector.h"
+
+namespace seqpar {
+
+/// One part of one micro-batch.
+struct Turn {
+  int64_t microBatch;
+  bool backward;
+  bool operator==(const Turn &) const = default;
+};
+
+enum class Schedule { OneForwardOneBackward, GPipe };
+
+/// The turns of stage `stage` of `stages`. With 1F1B (Narayanan et al. 2019, PipeDream-flush)
+/// min(m, stages - 1 - stage) forwards, then a forward and a backward each, then the backwards that
+/// are left; with GPipe (Huang et al. 2019) all forwards, then all backwards.
+llvm::SmallVector<Turn> makeTurns(Schedule schedule, int64_t stage, int64_t stages,
+                                  int64_t microBatches);
+
+/// The most micro-batches that are between the start of their forward and the end of their
+/// backward.
+int64_t countLive(llvm::ArrayRef<Turn> turns);
+
+/// The turns of a stage's order; of `microBatches` micro-batches one after the other when it has
+/// none.
+llvm::SmallVector<Turn> getTurns(plan::StageOp stage, int64_t microBatches = 1);
+
+/// Sets order and slots.
+void setTurns(plan::StageOp stage, llvm::ArrayRef<Turn> turns);
+
+} // namespace seqpar

@@ -1,0 +1,17 @@
+//===- SumStages.h - gradients that several pipeline stages hold -*- C++ -*-===//
+#pragma once
+
+#include "seqpar/Dialect/NN/NN.h"
+#include "seqpar/Interfaces/PlanLowering.h"
+
+namespace seqpar {
+
+/// The parameter whose gradient is summed: of the nn.gradient behind the op's operand.
+llvm::StringRef getSummedParameter(sp::SumStagesOp op);
+
+/// Builds at the lowering's position the exchange of `range` (a plan.range of gradients that lies
+/// alike in all of `stages`) and its sum in the order of the stages.
+void lowerSumStages(nn::StepOp step, mlir::Value range, llvm::ArrayRef<int32_t> stages,
+                    PlanLowering &lowering);
+
+} // namespace seqpar
