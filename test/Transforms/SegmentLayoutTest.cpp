@@ -52,6 +52,29 @@ TEST(SegmentLayout, ReductionsCoverNeighbours) {
   EXPECT_EQ(layout.groups[2].partialAxes, layout.groups[3].partialAxes);
 }
 
+TEST(SegmentLayout, WhatSeveralStagesHoldIsAGroupThatLiesAlike) {
+  // The first and the last stage of a pipeline hold parameters 1 and 3; the rest differs.
+  ParameterInfo tied{1000, {0, 2}, true, {0, 3}}, bias{10, {0, 2}, false, {0, 3}};
+  SegmentLayout first = computeSegmentLayout({{64, {0, 2}, true}, tied, {7, {2}, true}, bias});
+  SegmentLayout last = computeSegmentLayout({{5000, {0, 2}, true}, tied, bias});
+  auto find = [](const SegmentLayout &layout, bool decay) {
+    for (const SegmentGroup &group : layout.groups)
+      if (!group.stages.empty() && group.decay == decay)
+        return group;
+    return SegmentGroup();
+  };
+  for (bool decay : {true, false}) {
+    SegmentGroup a = find(first, decay), b = find(last, decay);
+    EXPECT_EQ(a.stages, (llvm::SmallVector<int32_t, 2>{0, 3}));
+    EXPECT_EQ(a.rows, 1);
+    EXPECT_EQ(b.rows, a.rows);
+    EXPECT_EQ(first.offsets[decay ? 1 : 3], a.offset);
+    EXPECT_EQ(last.offsets[decay ? 1 : 2], b.offset);
+  }
+  // Groups with the same axes stay neighbours: one reduction for all of them.
+  EXPECT_EQ(first.groups.back().partialAxes, (llvm::SmallVector<int32_t, 3>{2}));
+}
+
 TEST(SegmentLayout, NoParameters) {
   SegmentLayout layout = computeSegmentLayout({});
   EXPECT_EQ(layout.elements, 0);

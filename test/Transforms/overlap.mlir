@@ -80,3 +80,41 @@ plan.program @used_in_a_loop #sp.grid<dp = 1, pp = 1, sp = 4> micro_batch(1) seq
     }
   }
 }
+
+// -----
+
+// What the backward part shifts around the ring once more is not fetched in the forward part already, nor before the
+// ring of a later layer, whose backward comes first, has ended.
+
+// CHECK-LABEL: plan.program @backward
+plan.program @backward #sp.grid<dp = 1, pp = 1, sp = 4> micro_batch(1) seq_length(16) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    %w = plan.parameter "w" normal : memref<8x8xf32>
+    %dw = plan.gradient "w" : memref<8x8xf32>
+    plan.micro_batch {
+      %x = plan.zeros : tensor<4x8xf32>
+      %k = plan.gemm %x, %w : tensor<4x8xf32>, memref<8x8xf32> -> tensor<4x8xf32>
+      // CHECK: plan.gemm
+      // CHECK-NEXT: plan.backward
+      // CHECK-NEXT: sp.ring_shift_start{{.*}} tag 0
+      // CHECK-NEXT: plan.gemm
+      // CHECK-NEXT: sp.wait{{.*}} tag 0
+      // CHECK-NEXT: sp.ring_loop
+      // CHECK: }
+      // CHECK-NEXT: sp.ring_shift_start{{.*}} tag 1
+      // CHECK-NEXT: plan.gemm
+      // CHECK-NEXT: sp.wait{{.*}} tag 1
+      plan.backward
+      %a = plan.gemm %k, %w : tensor<4x8xf32>, memref<8x8xf32> -> tensor<4x8xf32>
+      %k1 = sp.ring_shift %k : tensor<4x8xf32> -> tensor<4x8xf32>
+      %r = sp.ring_loop iter(%c = %k1) : tensor<4x8xf32> {
+        sp.yield %c : tensor<4x8xf32>
+      }
+      %b = plan.gemm %a, %w : tensor<4x8xf32>, memref<8x8xf32> -> tensor<4x8xf32>
+      %k2 = sp.ring_shift %k : tensor<4x8xf32> -> tensor<4x8xf32>
+      %d = plan.gemm %k2, %w : tensor<4x8xf32>, memref<8x8xf32> -> tensor<4x8xf32>
+    }
+    plan.update {
+    }
+  }
+}
