@@ -3,7 +3,8 @@
 // The ops of a micro-batch belong to stages by their order: each nn.cut, forward or backward, moves
 // on to its stage `to`. For every stage the ops that belong to it are copied into a step of its own;
 // where a cut leaves a stage there is a send, where it enters one a receive. Tags: 2 b for the
-// activation over boundary b, 2 b + 1 for its gradient, behind those one per tied parameter.
+// activation over boundary b, 2 b + 1 for its gradient, behind those one for each two holders of each
+// parameter that several stages hold.
 //
 // What is sent forward is waited for at the beginning of the backward part, when it has long been
 // received. What is sent backward is the last thing a micro-batch computes: bufferize waits before
@@ -80,6 +81,11 @@ private:
 } // namespace
 
 LogicalResult StageCutter::assignStages() {
+  auto ops = block.getOps<nn::CutOp>();
+  if (std::distance(ops.begin(), ops.end()) != 2 * (stages - 1))
+    return step.emitOpError("expected ") << 2 * (stages - 1) << " cuts for " << stages << " pipeline stages, found "
+                                         << std::distance(ops.begin(), ops.end())
+                                         << ": run mark-cuts before differentiate";
   int64_t current = 0, cuts = 0;
   for (Operation &op : block) {
     if (isDeclaration(&op) || isa<nn::AccumulateOp>(op))
@@ -99,9 +105,6 @@ LogicalResult StageCutter::assignStages() {
     current = cut.getTo();
     ++cuts;
   }
-  if (cuts != 2 * (stages - 1))
-    return step.emitOpError("expected ") << 2 * (stages - 1) << " cuts for " << stages << " pipeline stages, found "
-                                         << cuts << ": run mark-cuts before differentiate";
   return success();
 }
 
@@ -260,7 +263,9 @@ void StageCutter::buildNorm(nn::GlobalNormOp op) {
       definition = reduce.getInput().getDefiningOp();
     auto tie = ties.find(cast<nn::GradientOp>(definition).getParameterName());
     if (tie != ties.end()) {
-      int64_t tag = 2 * (stages - 1) + std::distance(ties.begin(), tie);
+      int64_t tag = getActivationTag(stages - 1);
+      for (auto other = ties.begin(); other != tie; ++other)
+        tag += static_cast<int64_t>(other->second.size() * other->second.size());
       Value own = mapping.lookup(gradient);
       mapping.map(gradient, sp::SumStagesOp::create(builder, definition->getLoc(), own.getType(), own, tie->second, tag)
                                 .getResult());

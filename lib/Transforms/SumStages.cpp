@@ -28,10 +28,13 @@ void seqpar::lowerSumStages(nn::StepOp step, Value range, ArrayRef<int32_t> stag
                             PlanLowering &lowering) {
   OpBuilder &builder = lowering.builder;
   int32_t own = step.getStage().value_or(0);
-  int64_t tag = findTag(step, stages);
+  int64_t base = findTag(step, stages), count = stages.size();
+  int64_t ownNumber = llvm::find(stages, own) - stages.begin();
+  auto getTag = [&](int64_t from, int64_t to) { return base + from * count + to; };
   Location loc = step.getLoc();
   SmallVector<Value> summands;
-  for (int32_t stage : stages) {
+  SmallVector<int64_t> tags;
+  for (auto [number, stage] : llvm::enumerate(stages)) {
     if (stage == own) {
       summands.push_back(range);
       continue;
@@ -40,14 +43,19 @@ void seqpar::lowerSumStages(nn::StepOp step, Value range, ArrayRef<int32_t> stag
         builder, loc, cast<MemRefType>(range.getType()), /*offset=*/IntegerAttr(),
         /*slot_bytes=*/IntegerAttr(), builder.getUnitAttr(), /*whole_step=*/UnitAttr(),
         builder.getStringAttr("gradient of stage " + Twine(stage)));
-    sp::ReceiveOp::create(builder, loc, Type(), buffer, stage, tag);
+    tags.push_back(getTag(number, ownNumber));
+    sp::ReceiveOp::create(builder, loc, Type(), buffer, stage, tags.back());
     summands.push_back(buffer);
   }
-  for (int32_t stage : stages)
-    if (stage != own)
-      sp::SendOp::create(builder, loc, range, stage, tag);
-  sp::WaitOp::create(builder, loc, TypeRange(), ValueRange(), ValueRange(), tag,
-                     /*skip_last=*/false);
+  for (auto [number, stage] : llvm::enumerate(stages)) {
+    if (stage == own)
+      continue;
+    tags.push_back(getTag(ownNumber, number));
+    sp::SendOp::create(builder, loc, range, stage, tags.back());
+  }
+  for (int64_t tag : tags)
+    sp::WaitOp::create(builder, loc, TypeRange(), ValueRange(), ValueRange(), tag,
+                       /*skip_last=*/false);
   RowKernel kernel(lowering, step, "sum_stages", getRows(range), getColumns(range));
   RowExpr sum = kernel.row(summands[0]);
   for (Value summand : ArrayRef(summands).drop_front())

@@ -18,6 +18,7 @@ nn.model @loss {
   // CHECK: %[[SOP:.*]] = nn.cross_entropy %[[B]], %[[ORDER]] :
   // CHECK: nn.accumulate_metric mlm %[[MLM]] scale %[[TOKENS]] : tensor<f32>, tensor<f32>
   // CHECK: nn.accumulate_metric sop %[[SOP]] scale %[[SAMPLES]] : tensor<f32>, tensor<f32>
+  // CHECK-NEXT: nn.backward
   // CHECK: %[[DB:.*]] = nn.cross_entropy_grad %[[B]], %[[ORDER]], %[[SAMPLES]] : (tensor<2x64xf32>, tensor<2xi32>, tensor<f32>) -> tensor<2x64xf32>
   // CHECK: %[[DA:.*]] = nn.cross_entropy_grad %[[A]], %[[ORDER]], %[[TOKENS]]
   // CHECK: nn.accumulate "a", %[[DA]] : tensor<2x64xf32>
@@ -128,6 +129,7 @@ nn.model @masked_rows {
   // CHECK-NEXT: nn.yield %[[LOSS]], %[[DX]], %[[DW]], %[[DB]] : tensor<f32>, tensor<4x64xf32>, tensor<64x64xf32>, tensor<64xf32>
   // CHECK-NEXT: }
   // CHECK: nn.accumulate_metric mlm %[[R]]#0 scale %[[TOKENS]]
+  // CHECK-NEXT: nn.backward
   // CHECK-NEXT: %[[DT:.*]] = nn.embedding_grad %[[R]]#1
   // CHECK-NEXT: nn.accumulate "table", %[[R]]#2, %[[DT]] : tensor<64x64xf32>, tensor<64x64xf32>
   // CHECK-NEXT: nn.accumulate "bias", %[[R]]#3 : tensor<64xf32>

@@ -1,6 +1,6 @@
 """Trains one small model on batches made for trouble, on several grids, and compares each with the first.
 
-    invariance.py LENGTH GRID GRID... [-- OPTION...]        a grid is SP[,DP[,MICRO_BATCH]]
+    invariance.py LENGTH GRID GRID... [-- OPTION...]        a grid is SP[,DP[,MICRO_BATCH[,PP]]]
 
 The batch has a sequence without a masked position, one that is all padding, one with a single real token, masked
 positions only at the front (so that later ranks have none) and full sequences. A wrong scale, mask or reduction differs
@@ -42,9 +42,10 @@ def make_batch(rng, length):
 
 
 def train(folder, model, batches, grid, extra):
-    sp, dp, micro_batch = (grid.split(",") + ["1", "8"])[:3] if grid.count(",") < 2 else grid.split(",")
-    micro_batch = str(8 // int(dp)) if grid.count(",") < 2 else micro_batch
-    command = ["seqpar-run", model, f"--sp={sp}", f"--dp={dp}", f"--micro-batch={micro_batch}",
+    numbers = grid.split(",")
+    sp, dp, micro_batch, pp = numbers + ["1", "", "1"][len(numbers) - 1:]
+    micro_batch = micro_batch or str(8 // int(dp))
+    command = ["seqpar-run", model, f"--sp={sp}", f"--dp={dp}", f"--pp={pp}", f"--micro-batch={micro_batch}",
                f"--batch-from={batches}", f"--steps={STEPS}", "--lr=1e-3", "--warmup=0", "--decay=10", "--seed=5",
                f"--save-gradients={folder}/gradients.safetensors",
                f"--save-parameters={folder}/parameters.safetensors", f"--log={folder}/log.jsonl"] + extra

@@ -1,6 +1,6 @@
 """Trains a case of test/golden/model and compares with the vectors of the PyTorch program that made it.
 
-    oracle.py CASE SP[,DP[,MICRO_BATCH]]... [-- OPTION...]
+    oracle.py CASE SP[,DP[,MICRO_BATCH[,PP]]]... [-- OPTION...]
 
 Losses, gradient norms and learning rates of every step and the first gradients within 2e-5, final parameters within
 1e-4 of a tensor's largest magnitude; the key bias, whose gradient is rounding, within the sum of the learning rates.
@@ -27,8 +27,9 @@ def make_model(config, path):
 
 
 def train(config, model, inputs, grid, folder, extra):
-    sp, dp, micro_batch = (grid.split(",") + ["1", ""])[:3] if "," in grid else (grid, "1", "")
-    command = ["seqpar-run", model, f"--sp={sp}", f"--dp={dp}", f"--init-from={inputs}", f"--batch-from={inputs}",
+    numbers = grid.split(",")
+    sp, dp, micro_batch, pp = numbers + ["1", "", "1"][len(numbers) - 1:]
+    command = ["seqpar-run", model, f"--sp={sp}", f"--dp={dp}", f"--pp={pp}", f"--init-from={inputs}", f"--batch-from={inputs}",
                f"--steps={config['steps']}", f"--lr={config['lr']}", f"--min-lr={config['min_lr']}",
                f"--warmup={config['warmup']}", f"--decay={config['decay']}", f"--clip={config['clip']}",
                f"--weight-decay={config['wd']}", f"--save-gradients={folder}/gradients.safetensors",
