@@ -110,13 +110,11 @@ Copy Follower::resolve(Value value) const {
   return {value, buffer && buffer.getSlotBytes() ? slot : 0};
 }
 
-/// The turns to follow: all of them, or as many as show every slot in use more than once.
+/// The turns to follow: those of as many micro-batches as show every slot in use more than once.
 static SmallVector<Turn> getFollowedTurns(plan::StageOp stage) {
   SmallVector<Turn> turns = getTurns(stage);
-  int64_t last = 2 * stage.getSlots() + 1;
-  auto end = llvm::find(turns, Turn{last, true});
-  if (end != turns.end())
-    turns.erase(end + 1, turns.end());
+  int64_t most = 2 * stage.getSlots() + 2;
+  llvm::erase_if(turns, [&](const Turn &turn) { return turn.microBatch >= most; });
   return turns;
 }
 

@@ -347,3 +347,9 @@ nn.accumulate "s", %s : tensor<f32>
 ^bb1:
   nn.yield
 }) : (tensor<2x8x64xf32>, tensor<2x8xi32>, tensor<2x8xi32>) -> tensor<f32>
+
+// -----
+
+%x = nn.parameter "x" zeros : tensor<2x8x64xf32>
+// expected-error @below {{must go from a stage to its neighbour, but goes from 0 to 2}}
+%y = nn.cut %x from 0 to 2 : tensor<2x8x64xf32>

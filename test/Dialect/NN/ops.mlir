@@ -45,6 +45,8 @@ nn.model @every_op {
     %g = nn.dropout %e : !x
     // CHECK: nn.dropout %{{[0-9]+}} rate(0.1) site(3) : tensor<?x?x64xf32>
     %i = nn.dropout %f rate(0.1) site(3) : !x
+    // CHECK: nn.cut %{{[0-9]+}} from 0 to 1 : tensor<?x?x64xf32>
+    %cut = nn.cut %f from 0 to 1 : !x
     // CHECK: nn.add %{{.*}}, %{{.*}} : tensor<?x?x64xf32>
     %j = nn.add %g, %i : !x
     // CHECK: nn.yield %{{.*}} : tensor<?x?x64xf32>

@@ -215,3 +215,63 @@ plan.program @values #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(
     }
   }
 }
+
+// -----
+
+plan.program @order #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(16) chunk_length(16) vocabulary(8) {
+  // expected-error @below {{expected turn F0 before B0}}
+  plan.stage 0 order [B0, F0] {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+plan.program @skipped #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(16) chunk_length(16) vocabulary(8) {
+  // expected-error @below {{expected turn F1 before F2}}
+  plan.stage 0 slots 3 order [F0, F2, F1, B0, B1, B2] {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+plan.program @slots #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(16) chunk_length(16) vocabulary(8) {
+  // expected-error @below {{has 2 slots, too few for micro-batch 2}}
+  plan.stage 0 slots 2 order [F0, F1, F2, B0, B1, B2] {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+plan.program @unfinished #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(16) chunk_length(16) vocabulary(8) {
+  // expected-error @below {{expected both parts of each micro-batch in the order}}
+  plan.stage 0 slots 2 order [F0, F1, B0] {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+plan.program @turn #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(16) chunk_length(16) vocabulary(8) {
+  // expected-error @below {{expected a turn: F or B and the number of a micro-batch}}
+  plan.stage 0 order [G0] {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}

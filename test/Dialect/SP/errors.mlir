@@ -286,3 +286,19 @@ sp.ring_shift_start (%x, %x) into (%y : memref<4x8xf32>) tag 0 : memref<4x8xf32>
 
 // expected-error @below {{expected a layout with an entry for each of the tensor's 2 dimensions, found 3}}
 %x = "test.value"() : () -> tensor<4x8xf32, #sp.layout<[sp, -, -]>>
+
+// -----
+
+%x = "test.value"() : () -> tensor<4x8xf32, #sp.layout<[-, -], partial [sp]>>
+// expected-error @below {{expected a value that is not a partial sum, found layout}}
+sp.send %x to stage 1 tag 0 : tensor<4x8xf32, #sp.layout<[-, -], partial [sp]>>
+
+// -----
+
+// expected-error @below {{expected a stage and a tag of at least 0, found 1 and -1}}
+%x = sp.receive from stage 1 tag -1 -> tensor<4x8xf32>
+
+// -----
+
+// expected-error @below {{expected either a result or a buffer to write}}
+sp.receive from stage 1 tag 0

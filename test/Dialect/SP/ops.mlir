@@ -27,3 +27,11 @@ sp.ring_loop {
 }
 // CHECK: "test.op"() {grid = #sp.grid<dp = 2, pp = 1, sp = 8>}
 "test.op"() {grid = #sp.grid<dp = 2, pp = 1, sp = 8>} : () -> ()
+// CHECK: sp.send %[[M]] to stage 1 tag 2 : memref<4x8xf32>
+sp.send %m to stage 1 tag 2 : memref<4x8xf32>
+// CHECK: sp.receive into %[[M]] : memref<4x8xf32> from stage 1 tag 3
+sp.receive into %m : memref<4x8xf32> from stage 1 tag 3
+// CHECK: sp.receive from stage 1 tag 3 -> tensor<8x8xf32, #sp.layout<[-, sp]>>
+%t = sp.receive from stage 1 tag 3 -> tensor<8x8xf32, #sp.layout<[-, sp]>>
+// CHECK: sp.sum_stages %{{.*}} over [0, 3] tag 6 : tensor<8x8xf32, #sp.layout<[-, sp]>>
+%u = sp.sum_stages %t over [0, 3] tag 6 : tensor<8x8xf32, #sp.layout<[-, sp]>>
