@@ -108,30 +108,13 @@ template <typename OpTy> int64_t SegmentAssigner::assignInOrder(int64_t offset) 
   return offset;
 }
 
-/// Whether the feed writes it for each micro-batch (else it is a number of the step).
-static bool isOfMicroBatch(plan::InputKind kind) {
-  switch (kind) {
-  case plan::InputKind::Tokens:
-  case plan::InputKind::Types:
-  case plan::InputKind::Positions:
-  case plan::InputKind::PaddingMask:
-  case plan::InputKind::MaskedRows:
-  case plan::InputKind::MaskedLabels:
-  case plan::InputKind::SentenceOrder:
-  case plan::InputKind::SampleNumbers:
-  case plan::InputKind::FirstTokenRows:
-    return true;
-  default:
-    return false;
-  }
-}
-
-/// The backward part reads inputs again, so each slot has its copy.
+/// The backward part reads what the feed wrote for its micro-batch again, so each slot has a copy.
+/// Scalars are numbers of the step.
 int64_t SegmentAssigner::assignInputs() {
   int64_t offset = 0, slots = stage.getSlots();
   for (auto op : stage.getOps<plan::InputOp>()) {
     int64_t bytes = alignBuffer(getBytes(op.getResult()));
-    bool copies = slots > 1 && isOfMicroBatch(op.getKind());
+    bool copies = slots > 1 && cast<MemRefType>(op.getResult().getType()).getRank() > 0;
     op.setOffset(offset);
     if (copies)
       op.setSlotBytes(bytes);
