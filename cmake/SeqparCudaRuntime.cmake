@@ -9,6 +9,7 @@ find_path(SEQPAR_CUBLASLT_INCLUDE_DIR cublasLt.h ${places})
 find_path(SEQPAR_NCCL_INCLUDE_DIR nccl.h ${places})
 
 set(SEQPAR_HAVE_CUDA OFF)
+set(SEQPAR_HAVE_NCCL OFF CACHE INTERNAL "")
 set(SEQPAR_HAVE_NCCL OFF)
 set(lacks "")
 if(NOT SEQPAR_CUDA_INCLUDE_DIR)
@@ -27,6 +28,8 @@ endif()
 if(SEQPAR_HAVE_CUDA AND SEQPAR_NCCL_INCLUDE_DIR)
   set(SEQPAR_HAVE_NCCL ON)
 endif()
+
+set(SEQPAR_HAVE_NCCL ${SEQPAR_HAVE_NCCL} CACHE INTERNAL "Whether the CUDA back end has NCCL")
 
 if(NOT SEQPAR_HAVE_CUDA)
   message(STATUS "CUDA back end: not built, this machine lacks ${lacks}")

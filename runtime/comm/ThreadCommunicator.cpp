@@ -205,6 +205,11 @@ void ThreadCommunicator::cancelAll(Lock &lock) {
     each.inUse = false;
 }
 
+std::string ThreadCommunicator::abortMessage() const {
+  Lock lock(state.mutex);
+  return state.aborted ? state.message : std::string();
+}
+
 void ThreadCommunicator::abort(const std::string &message) {
   state.abort(message);
   Lock lock(state.mutex);

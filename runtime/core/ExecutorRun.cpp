@@ -269,10 +269,12 @@ template <typename Op> void Executor::exchangeWithStage(const Op &op, const Scop
   int peer = communicator.grid().rankOf(there);
   void *data = at<void>(op.buffer(), scope);
   Communicator::Request request;
+  communicator.beginGroup();
   if constexpr (std::is_same_v<Op, Send>)
     request = communicator.send(data, op.bytes(), peer, op.tag(), Traffic::PointToPoint);
   else
     request = communicator.receive(data, op.bytes(), peer, op.tag());
+  communicator.endGroup();
   pending.push_back({op.tag(), scope.microBatch, request});
 }
 

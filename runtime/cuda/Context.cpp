@@ -1,5 +1,7 @@
 #include "seqpar/rt/cuda/Context.h"
 
+#include <cstring>
+
 namespace seqpar::rt::cuda {
 
 Context::Context(std::shared_ptr<Driver> driver, int ordinal)
@@ -24,6 +26,15 @@ int Context::attribute(CUdevice_attribute which) const {
   theDriver->check(theDriver->cuDeviceGetAttribute(&value, which, device),
                    "cannot read an attribute of the CUDA device");
   return value;
+}
+
+std::array<int64_t, 2> Context::uuid() const {
+  CUuuid found{};
+  theDriver->check(theDriver->cuDeviceGetUuid(&found, device), "cannot read the GPU's number");
+  std::array<int64_t, 2> words;
+  static_assert(sizeof(words) == sizeof(found));
+  std::memcpy(words.data(), &found, sizeof(found));
+  return words;
 }
 
 void Context::use() const {
@@ -117,6 +128,8 @@ void Event::synchronize() const {
   context.use();
   context.driver().check(context->cuEventSynchronize(event), "the GPU has failed");
 }
+
+bool Event::over() const { return context->cuEventQuery(event) != CUDA_ERROR_NOT_READY; }
 
 float Event::since(const Event &begin) const {
   float milliseconds = 0;

@@ -10,9 +10,13 @@
 #include "seqpar/rt/cuda/Attention.h"
 #include "seqpar/rt/cuda/DeviceMemory.h"
 #include "seqpar/rt/cuda/Gemm.h"
+#ifdef SEQPAR_HAVE_NCCL
+#include "seqpar/rt/cuda/Nccl.h"
+#endif
 #include "seqpar/rt/cuda/RowKernels.h"
 #include "seqpar/rt/cuda/Staging.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace seqpar::rt {
@@ -66,6 +70,7 @@ private:
   Stream compute;
   Staging staging;
   Gemm products;
+  std::string nccl;      ///< path of the library
   CUdeviceptr words = 0; ///< seed and step of dropout that come with a call
   std::unique_ptr<Images> images;
   std::unique_ptr<RowKernels> rowKernels;
@@ -79,7 +84,7 @@ CudaDevice::CudaDevice(const CudaOptions &options)
     : context(loadDriver(options.driver), options.device), compute(context),
       staging(context, compute), products(context, loadCublasLt(options.cublasLt),
                                           sharedAlgorithmCache(options.algorithms), options.tf32),
-      words(context.allocate(2 * sizeof(uint32_t))) {}
+      nccl(options.nccl), words(context.allocate(2 * sizeof(uint32_t))) {}
 
 CudaDevice::~CudaDevice() {
   cancelRecording();
@@ -185,8 +190,35 @@ void CudaDevice::synchronize() {
 std::unique_ptr<Communicator> CudaDevice::exchange(std::unique_ptr<Communicator> host) {
   if (host->size() == 1)
     return host;
-  if (!host->sharesMemory(kAllAxes))
-    fail("ranks in several processes exchange a GPU's memory through NCCL, which this build lacks");
+  // Whether every rank has a GPU of its own, as NCCL wants.
+  std::array<int64_t, 2> own = context.uuid();
+  std::vector<std::array<int64_t, 2>> all(size_t(host->size()));
+  host->allGather(own.data(), all.data(), 1, own.size(), ElementType::I64, kAllAxes);
+  host->forgetBytesSent();
+  std::sort(all.begin(), all.end());
+  bool apart = std::adjacent_find(all.begin(), all.end()) == all.end();
+  bool together = host->sharesMemory(kAllAxes);
+  if (apart) {
+    std::string reason = "this build lacks NCCL";
+#ifdef SEQPAR_HAVE_NCCL
+    try {
+      auto library = std::make_shared<Nccl>(nccl);
+      return createNcclCommunicator(std::move(host), context, compute, library);
+    } catch (const Error &error) {
+      if (!host)
+        throw;
+      reason = error.what();
+    }
+#endif
+    if (!together)
+      fail("{}", reason);
+    if (host->rank() == 0)
+      fmt::print(stderr, "ranks exchange through copies that wait for the GPUs: {}\n", reason);
+  } else if (!together) {
+    fail("ranks in several processes need a GPU each, found some that share {}; start one process, "
+         "or as many ranks as there are GPUs",
+         context.name());
+  }
   exchanged = std::make_unique<DeviceMemory>(context);
   host->setMemory(*exchanged);
   return host;

@@ -11,6 +11,7 @@
 #include "CudaTest.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 namespace seqpar::rt::test {
@@ -33,6 +34,11 @@ using MakeDevice = std::function<std::unique_ptr<Device>()>;
 class ExecutorCudaTest : public CudaTest {
 protected:
   FakeCode code{{"sm_90"}};
+
+  void SetUp() override {
+    CudaTest::SetUp();
+    fakecuda::reset({.devices = 8});
+  }
 
   void registerKernels() {
     std::map<std::string, HostKernel> functions;
@@ -113,6 +119,18 @@ protected:
     Results expected =
         run(bytes, batches, [] { return std::make_unique<TestDevice>(toyKernels()); }, compare);
     Results found = run(bytes, batches, [] { return createCudaDevice(fakeOptions()); }, compare);
+    expectSameResults(found, expected, sharded);
+#ifdef SEQPAR_TEST_WITH_NCCL
+    auto next = std::make_shared<std::atomic<int>>(0);
+    SCOPED_TRACE("a GPU for each rank");
+    expectSameResults(
+        run(
+            bytes, batches, [=] { return createCudaDevice(fakeOptions((*next)++)); }, compare),
+        expected, sharded);
+#endif
+  }
+
+  static void expectSameResults(const Results &found, const Results &expected, bool sharded) {
     ASSERT_EQ(found.losses.size(), expected.losses.size());
     for (size_t i = 0; i < found.losses.size(); ++i)
       EXPECT_NEAR(found.losses[i], expected.losses[i], 2e-5 * expected.losses[i]) << i;
@@ -150,6 +168,27 @@ TEST_F(ExecutorCudaTest, StepsOfSeveralMicroBatchesAndReplicas) {
   expectSame(toyShape(1, 12, 1, 3), batches(6, 12));
   expectSame(toyShape(2, 12, 2, 3), batches(12, 12));
 }
+
+#ifdef SEQPAR_TEST_WITH_NCCL
+/// Shifts of a ring run beside the attention of the block at hand: on another stream, and neither
+/// the host nor the GPU waits for them before their result is needed.
+TEST_F(ExecutorCudaTest, RingShiftsDoNotStopTheHost) {
+  std::vector<uint8_t> bytes = toyProgram(toyShape(4, 31), 3, false, &code.writer);
+  registerKernels();
+  auto next = std::make_shared<std::atomic<int>>(0);
+  fakecuda::takeOperations();
+  constexpr int64_t steps = 3, ranks = 4;
+  run(bytes, batches(2, 31, steps), [=] { return createCudaDevice(fakeOptions((*next)++)); });
+  std::vector<std::string> operations = fakecuda::takeOperations();
+  auto count = [&](const std::string &label) {
+    return std::count(operations.begin(), operations.end(), label);
+  };
+  EXPECT_GT(count("nccl"), steps * ranks * 5);
+  // Of a step one at its end, and two for each of the metrics read; the same for the evaluation and
+  // its metric; those of the parameters (set, and read twice), and of the end of a device.
+  EXPECT_LE(count("synchronize"), ranks * (steps * 5 + 3 + 5 + 1));
+}
+#endif
 
 TEST_F(ExecutorCudaTest, ASharedUpdateIsTheSame) {
   expectSame(toyShape(2, 12, 2), batches(4, 12), true);

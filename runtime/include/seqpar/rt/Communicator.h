@@ -119,6 +119,8 @@ public:
   /// Wakes all ranks; from now on every call of every rank throws Aborted with the message of the
   /// first abort. May be called from any thread.
   virtual void abort(const std::string &message) = 0;
+  /// Message of the first abort of any rank; empty when there was none. From any thread.
+  virtual std::string abortMessage() const { return {}; }
 
   /// What the rank is doing, for messages about a rank that hangs; the text must outlive the group.
   virtual void setActivity(const char *what) { static_cast<void>(what); }
@@ -130,6 +132,8 @@ public:
   /// When the last request that was waited for was done, which may be long before the wait:
   /// nanoseconds of the steady clock.
   uint64_t doneNanoseconds() const { return done; }
+  /// What was sent so far does not count.
+  void forgetBytesSent() { sent = {}; }
   /// Time this rank has slept in waits and collectives.
   uint64_t waitedNanoseconds() const { return waited; }
 

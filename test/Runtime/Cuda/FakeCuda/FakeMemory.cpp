@@ -2,6 +2,7 @@
 
 #include "FakeState.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 using namespace fakecuda;
@@ -20,7 +21,8 @@ CUresult allocate(size_t bytes, int device, void **memory) {
   *memory = std::aligned_alloc(512, (bytes + 511) / 512 * 512);
   if (!*memory)
     return CUDA_ERROR_OUT_OF_MEMORY;
-  std::memset(*memory, 0xff, bytes); // memory holds what it holds, floats that are NaN
+  // Memory holds what it holds: floats that are NaN. The beginning does, for large ones.
+  std::memset(*memory, 0xff, std::min(bytes, size_t(1) << 20));
   s.memory[reinterpret_cast<uintptr_t>(*memory)] = {bytes, device};
   return CUDA_SUCCESS;
 }
@@ -36,7 +38,8 @@ CUresult release(uintptr_t address, bool ofHost) {
       return CUDA_ERROR_INVALID_VALUE;
     }
     for (auto &[stream, owner] : s.streams)
-      running.push_back(stream);
+      if (stream->device == found->second.device)
+        running.push_back(stream);
   }
   for (Stream *stream : running) // as the driver does
     stream->drain();
@@ -163,6 +166,12 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice
   default:
     return CUDA_ERROR_INVALID_VALUE;
   }
+}
+
+CUresult cuDeviceGetUuid(CUuuid *uuid, CUdevice device) {
+  *uuid = {};
+  uuid->bytes[3] = char(device + 1);
+  return CUDA_SUCCESS;
 }
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {

@@ -3,7 +3,9 @@
 
 #include "seqpar/rt/cuda/Driver.h"
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -25,6 +27,8 @@ public:
   void use() const;
 
   int ordinal() const { return theOrdinal; }
+  /// The same for all processes that use this GPU, and for no other GPU.
+  std::array<int64_t, 2> uuid() const;
   const std::string &name() const { return theName; }
   /// Compute capability: 90 is 9.0.
   int capability() const { return theCapability; }
@@ -77,6 +81,8 @@ public:
   /// What is issued on `stream` from now on runs after the point.
   void block(CUstream stream) const;
   void synchronize() const;
+  /// Whether the work before it is over, or has failed.
+  bool over() const;
   bool recorded() const { return isRecorded; }
   /// Milliseconds from `begin` to this; both timed and over.
   float since(const Event &begin) const;

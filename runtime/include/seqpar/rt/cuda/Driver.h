@@ -24,6 +24,7 @@
   F(cuDeviceGet)                                                                                   \
   F(cuDeviceGetName)                                                                               \
   F(cuDeviceGetAttribute)                                                                          \
+  F(cuDeviceGetUuid)                                                                               \
   F(cuDevicePrimaryCtxRetain)                                                                      \
   F(cuDevicePrimaryCtxRelease)                                                                     \
   F(cuCtxSetCurrent)                                                                               \
