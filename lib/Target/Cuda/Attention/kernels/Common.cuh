@@ -2,8 +2,6 @@
 
 namespace seqpar::cuda {
 
-constexpr float kLog2E = 1.44269504088896341f;
-
 __device__ inline float infinity() { return __int_as_float(0x7f800000); }
 __device__ inline float toFloat(float value) { return value; }
 

@@ -16,6 +16,8 @@
 
 namespace seqpar::cuda {
 
+constexpr float kLog2E = 1.44269504088896341f;
+
 template <int D> __device__ inline int swizzle(int row) {
   return D % 64 == 0 ? row % 8 : row / 2 % 4;
 }
