@@ -24,42 +24,84 @@ static int64_t findTag(nn::StepOp step, ArrayRef<int32_t> stages) {
   llvm_unreachable("localize takes the stages of a parameter from such an op");
 }
 
-void seqpar::lowerSumStages(nn::StepOp step, Value range, ArrayRef<int32_t> stages,
+namespace {
+
+/// Builds the exchange and sum of one range of gradients.
+class SumLowering {
+public:
+  SumLowering(nn::StepOp step, ArrayRef<int32_t> stages, PlanLowering &lowering)
+      : step(step), stages(stages), lowering(lowering), builder(lowering.builder),
+        loc(step.getLoc()), base(findTag(step, stages)), own(step.getStage().value_or(0)),
+        ownNumber(llvm::find(stages, own) - stages.begin()) {}
+
+  void run(Value range) {
+    SmallVector<Value> summands;
+    SmallVector<int64_t> tags;
+    auto getTag = [&](int64_t from, int64_t to) { return base + from * stages.size() + to; };
+    for (auto [number, stage] : llvm::enumerate(stages)) {
+      if (stage == own) {
+        summands.push_back(range);
+        continue;
+      }
+      Value buffer = createBuffer(range.getType(), stage);
+      tags.push_back(getTag(number, ownNumber));
+      sp::ReceiveOp::create(builder, loc, Type(), buffer, stage, tags.back());
+      summands.push_back(buffer);
+    }
+    for (auto [number, stage] : llvm::enumerate(stages)) {
+      if (stage == own)
+        continue;
+      tags.push_back(getTag(ownNumber, number));
+      sp::SendOp::create(builder, loc, range, stage, tags.back());
+    }
+    for (int64_t tag : tags)
+      sp::WaitOp::create(builder, loc, TypeRange(), ValueRange(), ValueRange(), tag,
+                         /*skip_last=*/false);
+    sum(summands, range);
+  }
+
+private:
+  Value createBuffer(Type type, int32_t stage) {
+    return plan::BufferOp::create(builder, loc, cast<MemRefType>(type), /*offset=*/IntegerAttr(),
+                                  /*slot_bytes=*/IntegerAttr(), builder.getUnitAttr(),
+                                  /*whole_step=*/UnitAttr(),
+                                  builder.getStringAttr("gradient of stage " + Twine(stage)));
+  }
+
+  void sum(ArrayRef<Value> summands, Value range) {
+    RowKernel kernel(lowering, step, "sum_stages", getRows(range), getColumns(range));
+    RowExpr sum = kernel.row(summands[0]);
+    for (Value summand : summands.drop_front())
+      sum = sum + kernel.row(summand);
+    kernel.store(sum, range, plan::AccessKind::Row);
+    kernel.finish();
+  }
+
+  nn::StepOp step;
+  ArrayRef<int32_t> stages;
+  PlanLowering &lowering;
+  OpBuilder &builder;
+  Location loc;
+  int64_t base;
+  int32_t own;
+  int64_t ownNumber;
+};
+
+} // namespace
+
+/// Rows exchanged at a time: what arrives needs memory.
+static constexpr int64_t kRowsAtATime = 256;
+
+void seqpar::lowerSumStages(nn::StepOp step, plan::RangeOp range, ArrayRef<int32_t> stages,
                             PlanLowering &lowering) {
   OpBuilder &builder = lowering.builder;
-  int32_t own = step.getStage().value_or(0);
-  int64_t base = findTag(step, stages), count = stages.size();
-  int64_t ownNumber = llvm::find(stages, own) - stages.begin();
-  auto getTag = [&](int64_t from, int64_t to) { return base + from * count + to; };
-  Location loc = step.getLoc();
-  SmallVector<Value> summands;
-  SmallVector<int64_t> tags;
-  for (auto [number, stage] : llvm::enumerate(stages)) {
-    if (stage == own) {
-      summands.push_back(range);
-      continue;
-    }
-    auto buffer = plan::BufferOp::create(
-        builder, loc, cast<MemRefType>(range.getType()), /*offset=*/IntegerAttr(),
-        /*slot_bytes=*/IntegerAttr(), builder.getUnitAttr(), /*whole_step=*/UnitAttr(),
-        builder.getStringAttr("gradient of stage " + Twine(stage)));
-    tags.push_back(getTag(number, ownNumber));
-    sp::ReceiveOp::create(builder, loc, Type(), buffer, stage, tags.back());
-    summands.push_back(buffer);
+  auto type = cast<MemRefType>(range.getType());
+  int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
+  for (int64_t row = 0; row < rows; row += kRowsAtATime) {
+    auto part =
+        MemRefType::get({std::min(kRowsAtATime, rows - row), columns}, type.getElementType());
+    int64_t offset = range.getOffset() + row * columns * type.getElementTypeBitWidth() / 8;
+    Value piece = plan::RangeOp::create(builder, step.getLoc(), part, range.getSegment(), offset);
+    SumLowering(step, stages, lowering).run(piece);
   }
-  for (auto [number, stage] : llvm::enumerate(stages)) {
-    if (stage == own)
-      continue;
-    tags.push_back(getTag(ownNumber, number));
-    sp::SendOp::create(builder, loc, range, stage, tags.back());
-  }
-  for (int64_t tag : tags)
-    sp::WaitOp::create(builder, loc, TypeRange(), ValueRange(), ValueRange(), tag,
-                       /*skip_last=*/false);
-  RowKernel kernel(lowering, step, "sum_stages", getRows(range), getColumns(range));
-  RowExpr sum = kernel.row(summands[0]);
-  for (Value summand : ArrayRef(summands).drop_front())
-    sum = sum + kernel.row(summand);
-  kernel.store(sum, range, plan::AccessKind::Row);
-  kernel.finish();
 }

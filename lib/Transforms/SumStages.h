@@ -9,9 +9,9 @@ namespace seqpar {
 /// The parameter whose gradient is summed: of the nn.gradient behind the op's operand.
 llvm::StringRef getSummedParameter(sp::SumStagesOp op);
 
-/// Builds at the lowering's position the exchange of `range` (a plan.range of gradients that lies
-/// alike in all of `stages`) and its sum in the order of the stages.
-void lowerSumStages(nn::StepOp step, mlir::Value range, llvm::ArrayRef<int32_t> stages,
+/// Builds at the lowering's position the exchange of `range` (gradients that lie alike in all of
+/// `stages`) and its sum in the order of the stages, some rows at a time.
+void lowerSumStages(nn::StepOp step, plan::RangeOp range, llvm::ArrayRef<int32_t> stages,
                     PlanLowering &lowering);
 
 } // namespace seqpar
