@@ -110,7 +110,7 @@ SEQPAR_ON_BOTH_SIDES constexpr AttentionTiling attentionTiling(AttentionKernel k
                                                                AttentionConfig config) {
   int d = attentionColumns(config.headDim);
   if (kernel == AttentionKernel::Delta)
-    return {8, 0, 8, 0}; // a warp per query
+    return {32, 0, 8, 0}; // eight lanes per query
   if (config.storage == AttentionStorage::F32) {
     int tile = d <= 64 ? 64 : 32;
     int operand = tile * (d + kAttentionPadding) * 4,

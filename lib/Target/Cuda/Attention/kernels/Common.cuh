@@ -90,22 +90,38 @@ __device__ inline float scoreGradient(float probability, float gradient, float k
   return fabsf(probability) * (kept - delta);
 }
 
-/// delta = row sums of dout * out, a warp per query. Grid: (tiles of queries, heads, batch).
+/// Adds the products of 16 bytes of 16-bit elements, or of one float.
+template <typename T> __device__ inline void addProducts(float &sum, const T *a, const T *b) {
+  if constexpr (sizeof(T) == 4) {
+    sum += *a * *b;
+  } else {
+    uint4 left = *reinterpret_cast<const uint4 *>(a), right = *reinterpret_cast<const uint4 *>(b);
+    const Word x[4] = {left.x, left.y, left.z, left.w};
+    const Word y[4] = {right.x, right.y, right.z, right.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      sum += toFloat(T{(unsigned short)x[i]}) * toFloat(T{(unsigned short)y[i]}) +
+             toFloat(T{(unsigned short)(x[i] >> 16)}) * toFloat(T{(unsigned short)(y[i] >> 16)});
+  }
+}
+
+/// delta = row sums of dout * out, eight lanes per query. Grid: (tiles of queries, heads, batch).
 template <typename T, int headDim> __device__ void delta(const AttentionParameters &p) {
+  constexpr int piece = sizeof(T) == 4 ? 1 : 8; // elements of one load
   Head head(p, headDim);
-  int query = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
-  if (query >= p.queries)
-    return;
-  const T *out = static_cast<const T *>(p.out) + head.query() + (long long)query * head.stride;
-  const T *dout = static_cast<const T *>(p.dout) + head.query() + (long long)query * head.stride;
+  int query = blockIdx.x * (blockDim.x / 8) + threadIdx.x / 8, lane = threadIdx.x % 8;
+  bool inside = query < p.queries;
+  long long row = head.query() + (long long)(inside ? query : 0) * head.stride;
+  const T *out = static_cast<const T *>(p.out) + row;
+  const T *dout = static_cast<const T *>(p.dout) + row;
   float sum = 0;
 #pragma unroll
-  for (int c = lane; c < headDim; c += 32)
-    sum += toFloat(out[c]) * toFloat(dout[c]);
+  for (int c = lane * piece; c < headDim; c += 8 * piece)
+    addProducts(sum, out + c, dout + c);
 #pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2)
+  for (int distance = 4; distance > 0; distance /= 2)
     sum += __shfl_xor_sync(kAllLanes, sum, distance);
-  if (lane == 0)
+  if (inside && lane == 0)
     p.delta[head.statistic() + query] = sum;
 }
 
