@@ -43,22 +43,30 @@ std::string entry(AttentionKernel kernel, const AttentionConfig &config) {
          instance(kernel, config) + "(p);\n}\n";
 }
 
-} // namespace
-
-std::string attentionSource(std::span<const AttentionConfig> configs) {
-  auto isSimt = [](const AttentionConfig &c) { return c.storage == AttentionStorage::F32; };
+/// What all kernels of a set need.
+std::string commonText(bool anySimt, bool any16) {
   std::string text = kKernelTextContract;
   text += kKernelTextTypes;
   text += kKernelTextPtx;
+  if (any16)
+    text += kKernelTextPtxWarpgroup;
   text += kKernelTextCommon;
-  if (std::any_of(configs.begin(), configs.end(), isSimt))
+  if (anySimt)
     text += kKernelTextSimt;
-  if (!std::all_of(configs.begin(), configs.end(), isSimt)) {
+  if (any16) {
     text += kKernelTextTiles;
     text += kKernelTextForward;
     text += kKernelTextBackward;
   }
-  text += "\nusing namespace seqpar::cuda;\n";
+  return text + "\nusing namespace seqpar::cuda;\n";
+}
+
+} // namespace
+
+std::string attentionSource(std::span<const AttentionConfig> configs) {
+  auto isSimt = [](const AttentionConfig &c) { return c.storage == AttentionStorage::F32; };
+  std::string text = commonText(std::any_of(configs.begin(), configs.end(), isSimt),
+                                !std::all_of(configs.begin(), configs.end(), isSimt));
   std::set<std::string> entries;
   for (const AttentionConfig &config : configs) {
     assert(attentionSupports(config.storage, config.headDim) && "no such kernel");
@@ -71,14 +79,7 @@ std::string attentionSource(std::span<const AttentionConfig> configs) {
 }
 
 std::string attentionWarpgroupSource(std::span<const AttentionConfig> configs) {
-  std::string text = kKernelTextContract;
-  text += kKernelTextTypes;
-  text += kKernelTextPtx;
-  text += kKernelTextPtxWarpgroup;
-  text += kKernelTextCommon;
-  text += kKernelTextTiles;
-  text += kKernelTextForward;
-  text += "\nusing namespace seqpar::cuda;\n";
+  std::string text = commonText(false, true);
   for (const AttentionConfig &config : configs) {
     assert(attentionSupportsWarpgroup(config.storage, config.headDim) && "no such kernel");
     text += "\n" + entry(AttentionKernel::ForwardWarpgroup, config);
