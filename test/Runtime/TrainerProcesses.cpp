@@ -4,7 +4,8 @@
 // when mpirun has not started it. On rank 1, in its fourth step, an op throws ("throw"), never ends
 // ("hang"), or takes a while ("slow"); or it stops its process while ranks set up ("stop"); or
 // process 1 has another program ("program") or options ("options"). With "batches A B" process 1
-// reads its batches from file B, the others from A.
+// reads its batches from file B, the others from A. "late": process 1 fails before it trains, while
+// the first, which is to print that, is busy for a minute.
 //
 //===----------------------------------------------------------------------===//
 
@@ -35,6 +36,10 @@ int main(int argc, char **argv) {
   std::string fault = argc > 1 ? argv[1] : "";
   return runTool("trainer-processes", [&](Processes &processes) {
     bool second = processes.index() == 1;
+    if (fault == "late" && processes.isFirst())
+      std::this_thread::sleep_for(std::chrono::seconds(60));
+    if (fault == "late" && second)
+      fail("process 1 has had enough");
     RunOptions options;
     options.steps = 8;
     if (argc > 3)

@@ -153,6 +153,7 @@ def main():
             ("program", r"the processes differ in the program: process \d \(pid .*\) has .*seq_length=2[45] .*hash=\w+, "
              r"process \d \(pid .*\) has .*seq_length=2[54] .*hash=\w+$", 10),
             ("options", r"differ in the options: process \d \(.*\) has --lr=[\d.]+, process \d \(.*\) has --lr=[\d.]+$", 10),
+            ("late", "error: process 1 has had enough$", 10),
             ("stop", r"process 1 \(rank 1, pid .*\) has been silent for 6 s", 12)):
         check(fault, MPIRUN + ["-np", "3", helper, fault], expected, most)
     check("hang of a thread rank", [helper, "hang"], r"rank \d: .*waited 2 s in vain for rank \d", 12)
