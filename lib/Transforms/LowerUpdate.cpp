@@ -63,7 +63,7 @@ private:
     return success();
   }
 
-  plan::RangeOp makeRange(plan::Segment segment, int64_t bytes, int64_t rows) {
+  Value makeRange(plan::Segment segment, int64_t bytes, int64_t rows) {
     auto type = MemRefType::get({rows, kUpdateColumns}, builder.getF32Type());
     return plan::RangeOp::create(builder, step.getLoc(), type, segment, bytes);
   }
@@ -90,8 +90,7 @@ private:
   void sumOverStages() {
     for (const SegmentGroup &group : layout.groups)
       if (!group.stages.empty())
-        lowerSumStages(step, makeRange(plan::Segment::Gradient, group.offset * 4, group.rows), group.stages,
-                       lowering);
+        lowerSumStages(step, group, lowering);
   }
 
   void reduce(Value memory, ArrayRef<int32_t> axes) {

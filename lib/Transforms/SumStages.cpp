@@ -92,16 +92,13 @@ private:
 /// Rows exchanged at a time: what arrives needs memory.
 static constexpr int64_t kRowsAtATime = 256;
 
-void seqpar::lowerSumStages(nn::StepOp step, plan::RangeOp range, ArrayRef<int32_t> stages,
-                            PlanLowering &lowering) {
+void seqpar::lowerSumStages(nn::StepOp step, const SegmentGroup &group, PlanLowering &lowering) {
   OpBuilder &builder = lowering.builder;
-  auto type = cast<MemRefType>(range.getType());
-  int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
-  for (int64_t row = 0; row < rows; row += kRowsAtATime) {
-    auto part =
-        MemRefType::get({std::min(kRowsAtATime, rows - row), columns}, type.getElementType());
-    int64_t offset = range.getOffset() + row * columns * type.getElementTypeBitWidth() / 8;
-    Value piece = plan::RangeOp::create(builder, step.getLoc(), part, range.getSegment(), offset);
-    SumLowering(step, stages, lowering).run(piece);
+  for (int64_t row = 0; row < group.rows; row += kRowsAtATime) {
+    auto type = MemRefType::get({std::min(kRowsAtATime, group.rows - row), kUpdateColumns},
+                                builder.getF32Type());
+    Value range = plan::RangeOp::create(builder, step.getLoc(), type, plan::Segment::Gradient,
+                                        (group.offset + row * kUpdateColumns) * 4);
+    SumLowering(step, group.stages, lowering).run(range);
   }
 }

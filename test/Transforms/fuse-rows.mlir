@@ -164,3 +164,41 @@ plan.program @scatters <dp = 1, pp = 1, sp = 1> micro_batch(4) seq_length(16) ch
     }
   }
 }
+
+// -----
+
+#row = #plan.access<row>
+!x = tensor<4x16x8xf32>
+!r = tensor<8xf32>
+
+// The parts of a micro-batch stay apart: other micro-batches may run between them.
+// CHECK-LABEL: plan.program @parts
+plan.program @parts <dp = 1, pp = 1, sp = 1> micro_batch(4) seq_length(16) chunk_length(16) vocabulary(16) {
+  plan.stage 0 {
+    %dw = plan.gradient "w" : memref<8xf32>
+    plan.micro_batch {
+      // CHECK: %[[A:.*]] = plan.rows "double" rows(64)
+      // CHECK: plan.backward
+      // CHECK: plan.rows "double_grad+sum" rows(64) ins(%[[A]] :
+      %in = plan.zeros : !x
+      %a = plan.rows "double" rows(64) ins(%in : !x) access [#row] results [#row] -> !x {
+      ^bb0(%x: !r):
+        %s = arith.addf %x, %x : !r
+        plan.row_yield %s : !r
+      }
+      plan.backward
+      %b = plan.rows "double_grad" rows(64) ins(%a : !x) access [#row] results [#row] -> !x {
+      ^bb0(%x: !r):
+        %s = arith.addf %x, %x : !r
+        plan.row_yield %s : !r
+      }
+      %c = plan.rows "sum" rows(64) ins(%b : !x) access [#row] results [#plan.access<sum_rows>] -> !r {
+      ^bb0(%x: !r):
+        plan.row_yield %x : !r
+      }
+      plan.accumulate %c into %dw : !r, memref<8xf32>
+    }
+    plan.update {
+    }
+  }
+}
