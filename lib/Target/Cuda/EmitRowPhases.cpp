@@ -268,7 +268,8 @@ SmallVector<unsigned> RowEmitter::listSumsInMemory(unsigned number) {
   return sums;
 }
 
-void RowEmitter::emitElements(unsigned number) {
+/// What a phase does with one element, but for outputs: a line each.
+SmallVector<std::string> RowEmitter::listComputations(unsigned number) {
   const RowPhases::Phase &phase = phases.getPhases()[number];
   SmallVector<std::string> lines;
   for (Value value : phase.rows)
@@ -287,6 +288,11 @@ void RowEmitter::emitElements(unsigned number) {
     else
       lines.push_back(formatv("{0} = {1}::combine({0}, {2});", name, getReduction(reduce), x));
   }
+  return lines;
+}
+
+void RowEmitter::emitElements(unsigned number) {
+  SmallVector<std::string> lines = listComputations(number);
   for (const Store &store : listStores(number))
     if (!arrays.contains(store.value)) {
       declareLocal(getTypeOf(store.value), store.array);
@@ -296,7 +302,7 @@ void RowEmitter::emitElements(unsigned number) {
     declareLocal(getTypeOf(getYielded(output)), formatv("sum{0}", output));
     text.line("load(sum{0}, parts{0} + column, row != part);", output);
   }
-  for (unsigned output : phase.stores)
+  for (unsigned output : phases.getPhases()[number].stores)
     if (const RowSum *sum = findSum(output); sum && sum->rowOutput < 0)
       lines.push_back(
           formatv("{0}[i] += {1};", getVector(formatv("sum{0}", output)), getElement(sum->value)));

@@ -147,22 +147,7 @@ void RowEmitter::emitBeforeRows() {
     if (kernel.operands[argument.getArgNumber()].access == AccessKind::Scalar)
       text.line("const {0} {1} = {0}(*in{2});", getComputeType(argument.getType()), names[argument],
                 argument.getArgNumber());
-  for (const RowSum &sum : shape.sums) {
-    Type element = getElementTypeOrSelf(sum.value.getType());
-    if (sum.rowOutput >= 0)
-      continue;
-    if (!RowPhases::isRow(sum.value))
-      text.line("{0} sum{1} = 0;", getComputeType(element), sum.output);
-    else if (shape.inRegisters)
-      text.line("{0} {1}[{2}] = {{};", getComputeType(element),
-                formatv("sum{0}{1}", sum.output,
-                        shape.vectors > 1 ? formatv("[{0}]", shape.vectors).str() : "")
-                    .str(),
-                shape.width);
-    else
-      text.line("{0} *const parts{1} = {2};", getComputeType(element), sum.output,
-                getPartAddress(sum.offset, getComputeType(element)));
-  }
+  declareSums();
   if (shape.inRegisters)
     loadBroadcasts();
   for (const ScratchRow &scratch : shape.scratch) {
@@ -175,6 +160,22 @@ void RowEmitter::emitBeforeRows() {
       for (plan::RowReduceOp reduce : phase.reductions)
         text.line("__shared__ {0} parts_{1}[{2}];", getComputeType(reduce.getType()),
                   names[reduce.getResult()], shape.threads / 32);
+}
+
+/// This part's sums over rows: in registers, or where they are in the workspace.
+void RowEmitter::declareSums() {
+  std::string vectors = shape.vectors > 1 ? formatv("[{0}]", shape.vectors).str() : "";
+  for (const RowSum &sum : shape.sums) {
+    std::string type = getComputeType(getElementTypeOrSelf(sum.value.getType()));
+    if (sum.rowOutput >= 0)
+      continue;
+    if (!RowPhases::isRow(sum.value))
+      text.line("{0} sum{1} = 0;", type, sum.output);
+    else if (shape.inRegisters)
+      text.line("{0} sum{1}{2}[{3}] = {{};", type, sum.output, vectors, shape.width);
+    else
+      text.line("{0} *const parts{1} = {2};", type, sum.output, getPartAddress(sum.offset, type));
+  }
 }
 
 void RowEmitter::emitRow() {

@@ -28,6 +28,7 @@ private:
   bool hasRowFunction() const;
   void emitRowFunction();
   void emitBeforeRows();
+  void declareSums();
   void emitRow();
   void emitIndices();
   void emitScalars(unsigned level);
@@ -59,6 +60,7 @@ private:
   std::string getElement(mlir::Value value) const;
   llvm::SmallVector<Store> listStores(unsigned number);
   llvm::SmallVector<unsigned> listSumsInMemory(unsigned number);
+  llvm::SmallVector<std::string> listComputations(unsigned number);
   void emitElements(unsigned number);
   void emitStores(unsigned number);
   std::string getReduction(plan::RowReduceOp reduce) const;

@@ -4,8 +4,9 @@
 using namespace seqpar::cuda;
 
 static constexpr const char *kFunctions = R"(
-// Row kernels take a pointer for each operand, the number of rows, a workspace, and whether sums over rows are
-// added to what their operand holds. Arithmetic is in float; operands are stored as their type says.
+// Row kernels take a pointer for each operand, the number of rows, a workspace, and whether sums
+// over rows are added to what their operand holds. Arithmetic is in float; operands are stored as
+// their type says.
 
 // Consecutive elements as 16 bytes at most.
 template <typename T, int kCount> struct alignas(sizeof(T) * kCount) Pack {
@@ -47,13 +48,16 @@ struct Add {
 };
 // A maximum keeps x when y is NaN.
 struct Max {
-  template <typename T> static __device__ __forceinline__ T combine(T x, T y) { return y > x ? y : x; }
+  template <typename T> static __device__ __forceinline__ T combine(T x, T y) {
+    return y > x ? y : x;
+  }
 };
 struct SignedMax {
   static __device__ __forceinline__ unsigned combine(unsigned x, unsigned y) {
     return int(y) > int(x) ? y : x;
   }
-  static __device__ __forceinline__ unsigned long long combine(unsigned long long x, unsigned long long y) {
+  static __device__ __forceinline__ unsigned long long combine(unsigned long long x,
+                                                               unsigned long long y) {
     return (long long)(y) > (long long)(x) ? y : x;
   }
 };
@@ -66,8 +70,8 @@ template <typename Op, typename T> __device__ __forceinline__ T reduceWarp(T x) 
   return x;
 }
 
-// Over the threads of a block, in two steps with a barrier between them: each warp leaves its part in shared memory,
-// and every warp then reduces the parts.
+// Over the threads of a block, in two steps with a barrier between them: each warp leaves its part
+// in shared memory, and every warp then reduces the parts.
 template <typename Op, typename T> __device__ __forceinline__ void leavePart(T *parts, T x) {
   x = reduceWarp<Op>(x);
   if (threadIdx.x % 32 == 0)
@@ -80,15 +84,20 @@ __device__ __forceinline__ T reduceParts(const T *parts, T neutral) {
 }
 
 // NaN when one of them is.
-template <typename T> __device__ __forceinline__ T maximum(T x, T y) { return x > y || x != x ? x : y; }
-template <typename T> __device__ __forceinline__ T minimum(T x, T y) { return x < y || x != x ? x : y; }
+template <typename T> __device__ __forceinline__ T maximum(T x, T y) {
+  return x > y || x != x ? x : y;
+}
+template <typename T> __device__ __forceinline__ T minimum(T x, T y) {
+  return x < y || x != x ? x : y;
+}
 
 // Random words of neighbouring columns: Philox4x32-10 (Salmon et al., SC 2011) with
 //   counter = { column / 4, position, sample, site << 16 }   key = { seed, step }
 // of which column % 4 picks the word. The first column is a multiple of kWidth.
 template <int kWidth>
-__device__ __forceinline__ void draw(unsigned (&to)[kWidth], int column, unsigned seed, unsigned step, unsigned site,
-                                     unsigned sample, unsigned position) {
+__device__ __forceinline__ void draw(unsigned (&to)[kWidth], int column, unsigned seed,
+                                     unsigned step, unsigned site, unsigned sample,
+                                     unsigned position) {
   constexpr int kTogether = kWidth < 4 ? kWidth : 4;
 #pragma unroll
   for (int first = 0; first < kWidth; first += kTogether) {
@@ -113,11 +122,11 @@ __device__ __forceinline__ void draw(unsigned (&to)[kWidth], int column, unsigne
   }
 }
 
-// Sums over rows, second part: out[column] gets the sum of the parts, in an order that their number alone decides.
-// kLanes neighbouring threads have a column each; 256 threads a block.
+// Sums over rows, second part: out[column] gets the sum of the parts, in an order that their number
+// alone decides. kLanes neighbouring threads have a column each; 256 threads a block.
 template <int kLanes, typename Value, typename S, typename T>
-__device__ __forceinline__ void sumParts(T *out, const S *parts, long long stride, int columns, long long count,
-                                         int accumulate) {
+__device__ __forceinline__ void sumParts(T *out, const S *parts, long long stride, int columns,
+                                         long long count, int accumulate) {
   __shared__ Value sums[256];
   const int lane = threadIdx.x % kLanes, group = threadIdx.x / kLanes;
   const int column = blockIdx.x * kLanes + lane;
@@ -140,12 +149,12 @@ __device__ __forceinline__ void sumParts(T *out, const S *parts, long long strid
     out[column] = T(accumulate ? Value(out[column]) + sums[lane] : sums[lane]);
 }
 
-// Adds row r of `source`, at r * stride, to row index[r] of `table`, for all r in ascending order; a negative number
-// adds nothing.
-// The block of the first row that names a table row adds all that name it, so that no two blocks write the same.
+// Adds row r of `source`, at r * stride, to row index[r] of `table`, for all r in ascending order;
+// a negative number adds nothing. The block of the first row that names a table row adds all that
+// name it, so that no two blocks write the same.
 template <int kThreads, int kWidth, int kColumns, typename Value, typename S, typename T>
-__device__ __forceinline__ void scatterAdd(T *table, const S *source, long long stride, const int *index,
-                                           long long rows) {
+__device__ __forceinline__ void scatterAdd(T *table, const S *source, long long stride,
+                                           const int *index, long long rows) {
   constexpr int kTogether = 4; // rows whose loads are under way at a time
   __shared__ int matches[kThreads];
   __shared__ int counts[kThreads / 32];
