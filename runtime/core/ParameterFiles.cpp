@@ -131,11 +131,9 @@ void sendTensors(std::span<const SavedTensor> tensors, Executor &executor,
   }
 }
 
-void write(const std::string &path, std::span<const SavedTensor> tensors, Executor &executor,
-           Communicator &communicator, const std::map<std::string, std::string> &metadata) {
-  NoTimeout patient(communicator);
-  if (communicator.rank() != 0)
-    return sendTensors(tensors, executor, communicator);
+void receiveAndWrite(const std::string &path, std::span<const SavedTensor> tensors,
+                     Executor &executor, Communicator &communicator,
+                     const std::map<std::string, std::string> &metadata) {
   std::vector<TensorToWrite> list;
   for (const SavedTensor &tensor : tensors) {
     auto fill = [&](std::span<uint8_t> buffer) {
@@ -151,6 +149,18 @@ void write(const std::string &path, std::span<const SavedTensor> tensors, Execut
                     static_cast<size_t>(elementsOf(*tensor.parameter)) * sizeof(float), fill});
   }
   writeSafetensors(path, list, metadata);
+}
+
+// No rank goes on before the file is there: it would wait for rank 0 in an exchange, where waiting
+// has a limit.
+void write(const std::string &path, std::span<const SavedTensor> tensors, Executor &executor,
+           Communicator &communicator, const std::map<std::string, std::string> &metadata) {
+  NoTimeout patient(communicator);
+  if (communicator.rank() == 0)
+    receiveAndWrite(path, tensors, executor, communicator, metadata);
+  else
+    sendTensors(tensors, executor, communicator);
+  communicator.barrier();
 }
 
 } // namespace

@@ -1,6 +1,6 @@
 """Numbers do not depend on how ranks are divided into processes.
 
-processes.py GRID COUNTS [-- OPTION...]: trains the same small model on GRID (SP,DP,MICRO_BATCH[,PP]) as one process with
+processes.py GRID COUNTS [-- OPTION...] [-- COMPILE_OPTION...]: trains the same small model on GRID (SP,DP,MICRO_BATCH[,PP]) as one process with
 thread ranks and under mpirun with each of COUNTS processes. Every number of the log, the gradients, the parameters and
 the checkpoints must be the same bits.
 """
@@ -41,10 +41,13 @@ def run(folder, launcher, program, options):
 
 
 def main():
-    arguments, options = sys.argv[1:], []
-    if "--" in arguments:
-        split = arguments.index("--")
-        arguments, options = arguments[:split], arguments[split + 1:]
+    groups = [[]]
+    for argument in sys.argv[1:]:
+        if argument == "--":
+            groups.append([])
+        else:
+            groups[-1].append(argument)
+    arguments, options, compile_options = (groups + [[], []])[:3]
     sp, dp, micro_batch, pp = [int(x) for x in (arguments[0] + ",1").split(",")[:4]]
     launcher = ["mpirun", "--oversubscribe"]
     if os.environ.get("SEQPAR_MPIRUN"):
@@ -54,7 +57,7 @@ def main():
         program = f"{folder}/model.program"
         subprocess.run(["seqpar-run", f"{folder}/model.mlir", f"--sp={sp}", f"--dp={dp}", f"--pp={pp}",
                         f"--micro-batch={micro_batch}", "--global-batch=8", "--seq-length=45", "--steps=0",
-                        f"--emit-program={program}"], check=True)
+                        f"--emit-program={program}"] + compile_options, check=True)
         expected = run(f"{folder}/1", [], program, options)
         assert len(expected[0]) == 4 and expected[0][3]["loss"] > 1, expected[0]
         assert expected[3] == list(range(sp * pp * dp)), expected[3]
