@@ -18,7 +18,8 @@ namespace {
 /// The function template of a kernel, with its arguments.
 std::string instance(AttentionKernel kernel, const AttentionConfig &config) {
   bool simt = config.storage == AttentionStorage::F32;
-  const char *names[] = {"forward", "delta", "backwardKeys", "backwardQueries", "forward"};
+  const char *names[] = {"forward", "delta",        "backwardKeys",   "backwardQueries",
+                         "forward", "backwardKeys", "backwardQueries"};
   const char *simtNames[] = {"simtForward", "delta", "simtBackwardKeys", "simtBackwardQueries"};
   const char *types[] = {"float", "BFloat16", "Float16"};
   bool delta = kernel == AttentionKernel::Delta;
@@ -29,8 +30,8 @@ std::string instance(AttentionKernel kernel, const AttentionConfig &config) {
   result += std::to_string(config.headDim);
   if (!delta)
     result += config.dropout ? ", true" : ", false";
-  if (kernel == AttentionKernel::ForwardWarpgroup)
-    result += ", AttentionKernel::ForwardWarpgroup";
+  if (kernel >= AttentionKernel::ForwardWarpgroup)
+    result += ", true";
   return result + ">";
 }
 
@@ -55,6 +56,7 @@ std::string commonText(bool anySimt, bool any16) {
     text += kKernelTextSimt;
   if (any16) {
     text += kKernelTextTiles;
+    text += kKernelTextProducts;
     text += kKernelTextForward;
     text += kKernelTextBackward;
   }
@@ -82,7 +84,9 @@ std::string attentionWarpgroupSource(std::span<const AttentionConfig> configs) {
   std::string text = commonText(false, true);
   for (const AttentionConfig &config : configs) {
     assert(attentionSupportsWarpgroup(config.storage, config.headDim) && "no such kernel");
-    text += "\n" + entry(AttentionKernel::ForwardWarpgroup, config);
+    for (auto kernel : {AttentionKernel::ForwardWarpgroup, AttentionKernel::BackwardKeysWarpgroup,
+                        AttentionKernel::BackwardQueriesWarpgroup})
+      text += "\n" + entry(kernel, config);
   }
   return text;
 }

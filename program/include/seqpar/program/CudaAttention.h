@@ -11,7 +11,12 @@
 //   seqpar_attention_delta_TYPE_D            grid (tiles of queries, heads, batch)
 //   seqpar_attention_backward_keys_TYPE_D    grid (tiles of keys, heads, batch): dk and dv
 //   seqpar_attention_backward_queries_TYPE_D grid (tiles of queries, heads, batch): dq
-//   seqpar_attention_forward_warpgroup_TYPE_D grid as forward: the same results, for sm_90a alone
+//
+// For sm_90a alone, each with the grid and the results of its namesake (delta serves both):
+//
+//   seqpar_attention_forward_warpgroup_TYPE_D
+//   seqpar_attention_backward_keys_warpgroup_TYPE_D
+//   seqpar_attention_backward_queries_warpgroup_TYPE_D
 //
 // With dropout, all but delta have the suffix _dropout. A backward pass launches delta (when its
 // block is the first one), then the other two in any order. Each takes one AttentionParameters by
@@ -35,7 +40,15 @@ namespace seqpar::cuda {
 /// of 16-bit types run on tensor cores.
 enum class AttentionStorage { F32, BF16, F16 };
 
-enum class AttentionKernel { Forward, Delta, BackwardKeys, BackwardQueries, ForwardWarpgroup };
+enum class AttentionKernel {
+  Forward,
+  Delta,
+  BackwardKeys,
+  BackwardQueries,
+  ForwardWarpgroup,
+  BackwardKeysWarpgroup,
+  BackwardQueriesWarpgroup
+};
 
 /// Addresses are of device memory, aligned to 16 bytes. q-like tensors are [batch, queries, heads *
 /// headDim], k-like ones [batch, keys, heads * headDim]; statistics are [batch, heads, queries].
@@ -90,7 +103,7 @@ SEQPAR_ON_BOTH_SIDES constexpr bool attentionSupports(AttentionStorage storage, 
   return headDim >= 8 && headDim <= 128 && headDim % 8 == 0;
 }
 
-/// Those that have a ForwardWarpgroup kernel.
+/// Those that have kernels of warpgroups.
 SEQPAR_ON_BOTH_SIDES constexpr bool attentionSupportsWarpgroup(AttentionStorage storage,
                                                                int headDim) {
   return storage != AttentionStorage::F32 && (headDim == 64 || headDim == 128);
@@ -121,8 +134,13 @@ SEQPAR_ON_BOTH_SIDES constexpr AttentionTiling attentionTiling(AttentionKernel k
   int bytes = 2 * d; // of a row
   // A warp of 32 rows reads shared memory half as often for a product as one of 16; it has them
   // where they fit in the registers.
+  // Two warpgroups of 64 rows.
   if (kernel == AttentionKernel::ForwardWarpgroup)
-    return {128, 128, 8, (128 + 2 * 2 * 128) * bytes}; // a warpgroup has 64 rows
+    return {128, 128, 8, (128 + 2 * 2 * 128) * bytes};
+  if (kernel == AttentionKernel::BackwardKeysWarpgroup)
+    return {128, 64, 8, (2 * 128 + 2 * 2 * 64) * bytes + 2 * 2 * 64 * 4};
+  if (kernel == AttentionKernel::BackwardQueriesWarpgroup)
+    return {128, 64, 8, (2 * 128 + 2 * 2 * 64) * bytes};
   if (kernel == AttentionKernel::Forward) {
     bool wide = d <= 96 || !config.dropout;
     int rows = wide ? 128 : 64, columns = d <= 64 || !wide ? 64 : 32;

@@ -10,8 +10,13 @@ namespace seqpar::cuda {
 
 /// The name of a kernel in its module.
 inline std::string attentionEntry(AttentionKernel kernel, const AttentionConfig &config) {
-  const char *kernels[] = {"forward", "delta", "backward_keys", "backward_queries",
-                           "forward_warpgroup"};
+  const char *kernels[] = {"forward",
+                           "delta",
+                           "backward_keys",
+                           "backward_queries",
+                           "forward_warpgroup",
+                           "backward_keys_warpgroup",
+                           "backward_queries_warpgroup"};
   const char *types[] = {"f32", "bf16", "f16"};
   return std::string("seqpar_attention_") + kernels[int(kernel)] + "_" +
          types[int(config.storage)] + "_" + std::to_string(config.headDim) +
@@ -25,7 +30,7 @@ struct AttentionGrid {
 inline AttentionGrid attentionGrid(AttentionKernel kernel, const AttentionConfig &config,
                                    const AttentionParameters &p) {
   int rows = attentionTiling(kernel, config).rows, extent = p.queries;
-  if (kernel == AttentionKernel::BackwardKeys)
+  if (kernel == AttentionKernel::BackwardKeys || kernel == AttentionKernel::BackwardKeysWarpgroup)
     extent = p.keys + attentionLead(p, config);
   return {unsigned((extent + rows - 1) / rows), unsigned(p.heads), unsigned(p.batch)};
 }
@@ -35,7 +40,7 @@ inline AttentionGrid attentionGrid(AttentionKernel kernel, const AttentionConfig
 /// 1), whatever it computes again.
 inline double attentionOperations(AttentionKernel kernel, const AttentionConfig &config,
                                   const AttentionParameters &p) {
-  const double products[] = {2, 0, 4, 1, 2};
+  const double products[] = {2, 0, 4, 1, 2, 4, 1};
   return products[int(kernel)] * 2.0 * p.batch * p.heads * double(p.queries) * p.keys *
          config.headDim;
 }

@@ -43,7 +43,7 @@ struct Case {
   AttentionStorage storage;
   int64_t headDim;
   bool dropout;
-  cuda::AttentionKernel forward;
+  bool warpgroup;
 };
 class CudaAttention16 : public testing::TestWithParam<Case> {
 protected:
@@ -56,7 +56,7 @@ protected:
   }
   AttentionGradients run(const AttentionProblem &p, const std::vector<int64_t> &blocks,
                          std::vector<int> order = {}, unsigned threadOrder = 0) {
-    return runAttention(*createHostAttention(GetParam().storage, threadOrder, GetParam().forward),
+    return runAttention(*createHostAttention(GetParam().storage, threadOrder, GetParam().warpgroup),
                         p, blocks, order);
   }
   void check(const AttentionProblem &p, const std::vector<int64_t> &blocks,
@@ -70,16 +70,16 @@ std::vector<Case> cases() {
   std::vector<Case> all;
   for (const std::vector<HostKernels> *kernels : {&kHostKernelsBF16, &kHostKernelsF16})
     for (const HostKernels &each : *kernels)
-      for (auto forward : {cuda::AttentionKernel::Forward, cuda::AttentionKernel::ForwardWarpgroup})
-        if (each.kernels[int(forward)])
-          all.push_back({each.config.storage, each.config.headDim, each.config.dropout, forward});
+      for (bool warpgroup : {false, true})
+        if (each.kernels[warpgroup ? int(cuda::AttentionKernel::ForwardWarpgroup) : 0])
+          all.push_back({each.config.storage, each.config.headDim, each.config.dropout, warpgroup});
   return all;
 }
 INSTANTIATE_TEST_SUITE_P(, CudaAttention16, testing::ValuesIn(cases()), [](auto &info) {
   const Case &c = info.param;
   return std::string(c.storage == AttentionStorage::BF16 ? "bf16_" : "f16_") +
          std::to_string(c.headDim) + (c.dropout ? "_dropout" : "") +
-         (c.forward == cuda::AttentionKernel::ForwardWarpgroup ? "_warpgroup" : "");
+         (c.warpgroup ? "_warpgroup" : "");
 });
 
 TEST_P(CudaAttention16, oneBlock) {

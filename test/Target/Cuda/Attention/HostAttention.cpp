@@ -35,8 +35,8 @@ const HostKernels &findKernels(const AttentionConfig &config) {
 
 class HostAttention final : public Device {
 public:
-  HostAttention(AttentionStorage storage, unsigned order, AttentionKernel forward)
-      : storage(storage), order(order), forward(forward) {}
+  HostAttention(AttentionStorage storage, unsigned order, bool warpgroup)
+      : storage(storage), order(order), warpgroup(warpgroup) {}
 
   std::string name() const override { return "CUDA text on the host"; }
   void loadKernels(const program::Program &) override { fail("no row kernels here"); }
@@ -68,7 +68,7 @@ public:
     std::vector<uint16_t> out(storage == AttentionStorage::F32 ? 0 : queryElements(args.shape));
     if (storage != AttentionStorage::F32)
       p.out = out.data();
-    launch(forward, args.shape, args.dropout, p);
+    launch(AttentionKernel::Forward, args.shape, args.dropout, p);
     if (args.finish)
       for (size_t i = 0; i < out.size(); ++i)
         args.out[i] = fromBits(storage, out[i]);
@@ -139,6 +139,12 @@ private:
   void launch(AttentionKernel kernel, const AttentionShape &s, const AttentionDropout &d,
               const AttentionParameters &p) {
     AttentionConfig config = {storage, int(s.headDim), d.rate > 0};
+    if (warpgroup)
+      kernel = kernel == AttentionKernel::Forward        ? AttentionKernel::ForwardWarpgroup
+               : kernel == AttentionKernel::BackwardKeys ? AttentionKernel::BackwardKeysWarpgroup
+               : kernel == AttentionKernel::BackwardQueries
+                   ? AttentionKernel::BackwardQueriesWarpgroup
+                   : kernel;
     AttentionTiling tiling = attentionTiling(kernel, config);
     AttentionGrid grid = attentionGrid(kernel, config, p);
     hostcuda::order = order;
@@ -152,7 +158,7 @@ private:
 
   AttentionStorage storage;
   unsigned order;
-  AttentionKernel forward;
+  bool warpgroup;
   std::vector<uint16_t> rounded[5];
   unsigned seed = 0, step = 0;
 };
@@ -164,8 +170,8 @@ float roundTo(AttentionStorage storage, float value) {
 }
 
 std::unique_ptr<Device> createHostAttention(AttentionStorage storage, unsigned order,
-                                            AttentionKernel forward) {
-  return std::make_unique<HostAttention>(storage, order, forward);
+                                            bool warpgroup) {
+  return std::make_unique<HostAttention>(storage, order, warpgroup);
 }
 
 } // namespace seqpar::rt::test

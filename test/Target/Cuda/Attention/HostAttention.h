@@ -12,10 +12,9 @@ namespace seqpar::rt::test {
 
 /// A device that runs the text of the attention kernels as HostCuda.h does, and nothing else. The
 /// 16-bit kernels get their operands rounded, and their results are widened. `order`: see
-/// HostCuda.h.
-std::unique_ptr<Device>
-createHostAttention(cuda::AttentionStorage storage, unsigned order = 0,
-                    cuda::AttentionKernel forward = cuda::AttentionKernel::Forward);
+/// HostCuda.h; an odd one makes copies early. `warpgroup`: the kernels for sm_90a.
+std::unique_ptr<Device> createHostAttention(cuda::AttentionStorage storage, unsigned order = 0,
+                                            bool warpgroup = false);
 
 /// The number as the storage type holds it.
 float roundTo(cuda::AttentionStorage storage, float value);
@@ -24,7 +23,7 @@ float roundTo(cuda::AttentionStorage storage, float value);
 using HostKernel = void (*)(cuda::AttentionParameters);
 struct HostKernels {
   cuda::AttentionConfig config;
-  HostKernel kernels[5];
+  HostKernel kernels[7];
 };
 extern const std::vector<HostKernels> kHostKernelsF32, kHostKernelsBF16, kHostKernelsF16;
 

@@ -6,6 +6,7 @@
 // clang-format off
 #include "Common.cuh"
 #include "Tiles.cuh"
+#include "Products.cuh"
 #include "Forward.cuh"
 #include "Backward.cuh"
 // clang-format on
@@ -18,21 +19,25 @@ namespace {
 
 using cuda::BFloat16, cuda::AttentionParameters;
 
-template <int headDim, bool dropout> constexpr HostKernel makeWarpgroup() {
-  if constexpr (cuda::attentionSupportsWarpgroup(cuda::AttentionStorage::BF16, headDim))
-    return [](AttentionParameters p) {
-      cuda::forward<BFloat16, headDim, dropout, cuda::AttentionKernel::ForwardWarpgroup>(p);
-    };
-  return nullptr;
-}
-
 template <int headDim, bool dropout> constexpr HostKernels make() {
-  return {{cuda::AttentionStorage::BF16, headDim, dropout},
-          {[](AttentionParameters p) { cuda::forward<BFloat16, headDim, dropout>(p); },
-           [](AttentionParameters p) { cuda::delta<BFloat16, headDim>(p); },
-           [](AttentionParameters p) { cuda::backwardKeys<BFloat16, headDim, dropout>(p); },
-           [](AttentionParameters p) { cuda::backwardQueries<BFloat16, headDim, dropout>(p); },
-           makeWarpgroup<headDim, dropout>()}};
+  HostKernels result = {
+      {cuda::AttentionStorage::BF16, headDim, dropout},
+      {[](AttentionParameters p) { cuda::forward<BFloat16, headDim, dropout>(p); },
+       [](AttentionParameters p) { cuda::delta<BFloat16, headDim>(p); },
+       [](AttentionParameters p) { cuda::backwardKeys<BFloat16, headDim, dropout>(p); },
+       [](AttentionParameters p) { cuda::backwardQueries<BFloat16, headDim, dropout>(p); }}};
+  if constexpr (cuda::attentionSupportsWarpgroup(cuda::AttentionStorage::BF16, headDim)) {
+    result.kernels[4] = [](AttentionParameters p) {
+      cuda::forward<BFloat16, headDim, dropout, true>(p);
+    };
+    result.kernels[5] = [](AttentionParameters p) {
+      cuda::backwardKeys<BFloat16, headDim, dropout, true>(p);
+    };
+    result.kernels[6] = [](AttentionParameters p) {
+      cuda::backwardQueries<BFloat16, headDim, dropout, true>(p);
+    };
+  }
+  return result;
 }
 
 } // namespace

@@ -21,7 +21,7 @@ template <int headDim, bool dropout> constexpr HostKernels make() {
           {[](AttentionParameters p) { cuda::simtForward<headDim, dropout>(p); },
            [](AttentionParameters p) { cuda::delta<float, headDim>(p); },
            [](AttentionParameters p) { cuda::simtBackwardKeys<headDim, dropout>(p); },
-           [](AttentionParameters p) { cuda::simtBackwardQueries<headDim, dropout>(p); }, nullptr}};
+           [](AttentionParameters p) { cuda::simtBackwardQueries<headDim, dropout>(p); }}};
 }
 
 } // namespace

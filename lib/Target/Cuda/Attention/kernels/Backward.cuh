@@ -15,11 +15,12 @@
 namespace seqpar::cuda {
 
 /// dk and dv of a tile of keys.
-template <typename T, int headDim, bool withDropout> struct BackwardKeys {
+template <typename T, int headDim, bool withDropout, bool warpgroup> struct BackwardKeys {
   /// Tiles are the same for both 16-bit types.
   static constexpr AttentionConfig kConfig = {AttentionStorage::BF16, headDim, withDropout};
-  static constexpr AttentionTiling kTiling =
-      attentionTiling(AttentionKernel::BackwardKeys, kConfig);
+  static constexpr AttentionTiling kTiling = attentionTiling(
+      warpgroup ? AttentionKernel::BackwardKeysWarpgroup : AttentionKernel::BackwardKeys, kConfig);
+  using Use = Products<T, headDim, warpgroup>;
   static constexpr int D = attentionColumns(headDim);
   static constexpr int kThreads = kTiling.threads(), kKeys = kTiling.rows;
   static constexpr int kQueries = kTiling.columns;
@@ -55,20 +56,16 @@ template <typename T, int headDim, bool withDropout> struct BackwardKeys {
   }
 
   __device__ void copyKeys() {
-    copyTile<kKeys, D, headDim, kThreads>(keys, static_cast<const T *>(p.k) + head.key(),
-                                          head.stride, firstKey, p.keys);
-    copyTile<kKeys, D, headDim, kThreads>(keys + kKeyTileBytes,
-                                          static_cast<const T *>(p.v) + head.key(), head.stride,
-                                          firstKey, p.keys);
+    Use::template copy<kKeys, kThreads>(keys, p.k, head.key(), head.stride, firstKey, p.keys);
+    Use::template copy<kKeys, kThreads>(keys + kKeyTileBytes, p.v, head.key(), head.stride,
+                                        firstKey, p.keys);
   }
   __device__ void copyQueries(int tile, int stage) {
     int first = tile * kQueries;
     char *to = queryTiles + stage * 2 * kQueryTileBytes;
-    copyTile<kQueries, D, headDim, kThreads>(to, static_cast<const T *>(p.q) + head.query(),
-                                             head.stride, first, p.queries);
-    copyTile<kQueries, D, headDim, kThreads>(to + kQueryTileBytes,
-                                             static_cast<const T *>(p.dout) + head.query(),
-                                             head.stride, first, p.queries);
+    Use::template copy<kQueries, kThreads>(to, p.q, head.query(), head.stride, first, p.queries);
+    Use::template copy<kQueries, kThreads>(to + kQueryTileBytes, p.dout, head.query(), head.stride,
+                                           first, p.queries);
     float *lse = statistics + stage * 2 * kQueries;
     copyStatistics<kQueries>(lse, p.lse + head.statistic(), first, p.queries);
     copyStatistics<kQueries>(lse + kQueries, p.delta + head.statistic(), first, p.queries);
@@ -97,18 +94,17 @@ template <typename T, int headDim, bool withDropout> struct BackwardKeys {
 
   __device__ void fold(int stage) {
     const char *query = queryTiles + stage * 2 * kQueryTileBytes, *dout = query + kQueryTileBytes;
-    const char *own = keys + warpRow * 2 * D;
     const float *lse = statistics + stage * 2 * kQueries, *delta = lse + kQueries;
     Accumulators<M, N> s, ds;
     LeftOperand<M, N / 2> left;
-    multiplyRows<T>(s, downThenRight<D>(own), rightThenDown<D>(query));
+    Use::template multiplyRows<kKeys>(s, keys, warpRow, query);
     probabilities(s, lse);
     float kept = withDropout ? p.keptScale : 1.0f;
     packLeft<T, M, N>(left, [&](int m, int n, int i) {
       return withDropout ? fmaxf(s.at[m][n][i], 0.0f) * kept : s.at[m][n][i];
     });
-    multiplyAddColumns<T>(dv, left, downThenRight<D>(dout));
-    multiplyRows<T>(ds, downThenRight<D>(own + kKeyTileBytes), rightThenDown<D>(dout));
+    Use::multiplyAddColumns(dv, left, dout);
+    Use::template multiplyRows<kKeys>(ds, keys + kKeyTileBytes, warpRow, dout);
 #pragma unroll
     for (int n = 0; n < N; ++n) {
       float2 row = *reinterpret_cast<const float2 *>(delta + 8 * n + threadIdx.x % 4 * 2);
@@ -120,7 +116,7 @@ template <typename T, int headDim, bool withDropout> struct BackwardKeys {
                                                       i % 2 ? row.y : row.x);
     }
     packLeft<T, M, N>(left, [&](int m, int n, int i) { return ds.at[m][n][i]; });
-    multiplyAddColumns<T>(dk, left, downThenRight<D>(query));
+    Use::multiplyAddColumns(dk, left, query);
   }
 
   __device__ void loop() {
@@ -135,6 +131,7 @@ template <typename T, int headDim, bool withDropout> struct BackwardKeys {
       if constexpr (withDropout)
         keep.drawRowsOfKeys(p, firstKey + warpRow, tile * kQueries);
       copyAsyncWait<1>();
+      Use::afterCopies();
       __syncthreads();
       fold(tile % 2);
       __syncthreads(); // before the next but one tile is copied over this one
@@ -150,11 +147,13 @@ template <typename T, int headDim, bool withDropout> struct BackwardKeys {
 };
 
 /// dq of a tile of queries.
-template <typename T, int headDim, bool withDropout> struct BackwardQueries {
+template <typename T, int headDim, bool withDropout, bool warpgroup> struct BackwardQueries {
   /// Tiles are the same for both 16-bit types.
   static constexpr AttentionConfig kConfig = {AttentionStorage::BF16, headDim, withDropout};
-  static constexpr AttentionTiling kTiling =
-      attentionTiling(AttentionKernel::BackwardQueries, kConfig);
+  static constexpr AttentionTiling kTiling = attentionTiling(
+      warpgroup ? AttentionKernel::BackwardQueriesWarpgroup : AttentionKernel::BackwardQueries,
+      kConfig);
+  using Use = Products<T, headDim, warpgroup>;
   static constexpr int D = attentionColumns(headDim);
   static constexpr int kThreads = kTiling.threads(), kQueries = kTiling.rows;
   static constexpr int kKeys = kTiling.columns;
@@ -188,19 +187,17 @@ template <typename T, int headDim, bool withDropout> struct BackwardQueries {
   }
 
   __device__ void copyQueries() {
-    copyTile<kQueries, D, headDim, kThreads>(queries, static_cast<const T *>(p.q) + head.query(),
-                                             head.stride, firstQuery, p.queries);
-    copyTile<kQueries, D, headDim, kThreads>(queries + kQueryTileBytes,
-                                             static_cast<const T *>(p.dout) + head.query(),
-                                             head.stride, firstQuery, p.queries);
+    Use::template copy<kQueries, kThreads>(queries, p.q, head.query(), head.stride, firstQuery,
+                                           p.queries);
+    Use::template copy<kQueries, kThreads>(queries + kQueryTileBytes, p.dout, head.query(),
+                                           head.stride, firstQuery, p.queries);
   }
   __device__ void copyKeys(int tile, int stage) {
     int first = tile * kKeys - lead;
     char *to = keyTiles + stage * 2 * kKeyTileBytes;
-    copyTile<kKeys, D, headDim, kThreads>(to, static_cast<const T *>(p.k) + head.key(), head.stride,
-                                          first, p.keys);
-    copyTile<kKeys, D, headDim, kThreads>(
-        to + kKeyTileBytes, static_cast<const T *>(p.v) + head.key(), head.stride, first, p.keys);
+    Use::template copy<kKeys, kThreads>(to, p.k, head.key(), head.stride, first, p.keys);
+    Use::template copy<kKeys, kThreads>(to + kKeyTileBytes, p.v, head.key(), head.stride, first,
+                                        p.keys);
   }
 
   __device__ void probabilities(Accumulators<M, N> &s, const KeyBits<kKeys> &bits) {
@@ -221,17 +218,16 @@ template <typename T, int headDim, bool withDropout> struct BackwardQueries {
 
   __device__ void fold(const KeyBits<kKeys> &bits, int stage) {
     const char *key = keyTiles + stage * 2 * kKeyTileBytes, *value = key + kKeyTileBytes;
-    const char *own = queries + warpRow * 2 * D;
     Accumulators<M, N> s, ds;
-    multiplyRows<T>(s, downThenRight<D>(own), rightThenDown<D>(key));
+    Use::template multiplyRows<kQueries>(s, queries, warpRow, key);
     probabilities(s, bits);
-    multiplyRows<T>(ds, downThenRight<D>(own + kQueryTileBytes), rightThenDown<D>(value));
+    Use::template multiplyRows<kQueries>(ds, queries + kQueryTileBytes, warpRow, value);
     float kept = withDropout ? p.keptScale : 1.0f;
     LeftOperand<M, N / 2> left;
     packLeft<T, M, N>(left, [&](int m, int n, int i) {
       return scoreGradient<withDropout>(s.at[m][n][i], ds.at[m][n][i], kept, delta[m][i / 2]);
     });
-    multiplyAddColumns<T>(dq, left, downThenRight<D>(key));
+    Use::multiplyAddColumns(dq, left, key);
   }
 
   __device__ void loop() {
@@ -252,6 +248,7 @@ template <typename T, int headDim, bool withDropout> struct BackwardQueries {
       if constexpr (withDropout)
         keep.drawRowsOfQueries(p, firstQuery + warpRow + threadIdx.x % 32 / 4, tile * kKeys - lead);
       copyAsyncWait<1>();
+      Use::afterCopies();
       __syncthreads();
       fold(bits, stage);
       __syncthreads(); // before the next but one tile is copied over this one
@@ -268,9 +265,9 @@ template <typename T, int headDim, bool withDropout> struct BackwardQueries {
   }
 };
 
-template <typename T, int headDim, bool withDropout>
+template <typename T, int headDim, bool withDropout, bool warpgroup = false>
 __device__ void backwardKeys(const AttentionParameters &p) {
-  BackwardKeys<T, headDim, withDropout> block(p);
+  BackwardKeys<T, headDim, withDropout, warpgroup> block(p);
   block.dk.clear();
   block.dv.clear();
   if (block.anyCounts())
@@ -280,9 +277,9 @@ __device__ void backwardKeys(const AttentionParameters &p) {
   block.end();
 }
 
-template <typename T, int headDim, bool withDropout>
+template <typename T, int headDim, bool withDropout, bool warpgroup = false>
 __device__ void backwardQueries(const AttentionParameters &p) {
-  BackwardQueries<T, headDim, withDropout> block(p);
+  BackwardQueries<T, headDim, withDropout, warpgroup> block(p);
   block.dq.clear();
   block.loadStatistics();
   block.loop();

@@ -5,32 +5,20 @@
 // left operand of the product with V as they are. Tiles of K and V are copied while the tiles
 // before them are worked on. Tiles without any key that counts are passed over.
 //
-// ForwardWarpgroup is the same with wgmma: its tiles are panels of 64 columns, see
-// PtxWarpgroup.cuh.
-//
 //===----------------------------------------------------------------------===//
 
 namespace seqpar::cuda {
 
-/// Names 64 rows, or 64 columns of 16 rows, that begin at an address in a panel: where they begin,
-/// the bytes from eight rows to the next, and the swizzle.
-__device__ inline unsigned long long panelDescriptor(const void *panel) {
-  constexpr unsigned long long unused = 1, eightRows = 1024, swizzle128 = 1;
-  return (sharedAddress(panel) & 0x3ffff) >> 4 | unused << 16 | eightRows >> 4 << 32 |
-         swizzle128 << 62;
-}
-
-template <typename T, int headDim, bool withDropout, AttentionKernel kernel> struct Forward {
+template <typename T, int headDim, bool withDropout, bool warpgroup> struct Forward {
   /// Tiles are the same for both 16-bit types.
   static constexpr AttentionConfig kConfig = {AttentionStorage::BF16, headDim, withDropout};
-  static constexpr AttentionTiling kTiling = attentionTiling(kernel, kConfig);
+  static constexpr AttentionTiling kTiling = attentionTiling(
+      warpgroup ? AttentionKernel::ForwardWarpgroup : AttentionKernel::Forward, kConfig);
+  using Use = Products<T, headDim, warpgroup>;
   static constexpr int D = attentionColumns(headDim);
   static constexpr int kThreads = kTiling.threads(), kKeys = kTiling.columns;
   static constexpr int M = kTiling.rows / (16 * kTiling.warps), N = kKeys / 8;
   static constexpr int kKeyTileBytes = kKeys * 2 * D;
-  static constexpr bool kWarpgroup = kernel == AttentionKernel::ForwardWarpgroup;
-  /// A tile is panels of so many columns, one after the other.
-  static constexpr int kPanel = kWarpgroup ? 64 : D;
 
   const AttentionParameters &p;
   Head head;
@@ -48,26 +36,12 @@ template <typename T, int headDim, bool withDropout, AttentionKernel kernel> str
         row(threadIdx.x / 32 * 16 * M + threadIdx.x % 32 / 4), queries(sharedMemory()),
         keyTiles(queries + kTiling.rows * 2 * D) {}
 
-  template <int rows>
-  __device__ void copyPanels(char *to, const void *matrix, long long element, int first,
-                             int count) {
-    const T *from = static_cast<const T *>(matrix) + element;
-#pragma unroll
-    for (int column = 0; column < D; column += kPanel)
-      copyTile<rows, kPanel, (headDim < kPanel ? headDim : kPanel), kThreads>(
-          to + rows * 2 * column, from + column, head.stride, first, count);
-  }
   __device__ void copyKeys(int tile, int stage) {
     char *to = keyTiles + stage * 2 * kKeyTileBytes;
     int first = tile * kKeys - lead;
-    copyPanels<kKeys>(to, p.k, head.key(), first, p.keys);
-    copyPanels<kKeys>(to + kKeyTileBytes, p.v, head.key(), first, p.keys);
-  }
-  /// Where a piece of a query is.
-  __device__ char *queryPiece(int row, int piece) {
-    constexpr int pieces = kPanel / 8;
-    return queries + piece / pieces * kTiling.rows * 2 * kPanel + row * 2 * kPanel +
-           (piece % pieces ^ swizzle<kPanel>(row)) * 16;
+    Use::template copy<kKeys, kThreads>(to, p.k, head.key(), head.stride, first, p.keys);
+    Use::template copy<kKeys, kThreads>(to + kKeyTileBytes, p.v, head.key(), head.stride, first,
+                                        p.keys);
   }
 
   __device__ void begin() {
@@ -127,53 +101,10 @@ template <typename T, int headDim, bool withDropout, AttentionKernel kernel> str
       }
   }
 
-  __device__ void multiplyKeys(Accumulators<M, N> &s, const char *keys) {
-    int firstRow = threadIdx.x / 32 * 16 * M;
-    if constexpr (!kWarpgroup) {
-      multiplyRows<T>(s, downThenRight<D>(queries + firstRow * 2 * D), rightThenDown<D>(keys));
-    } else {
-      Word left[D / 16][4];
-#pragma unroll
-      for (int k = 0; k < D / 16; ++k)
-        loadMatrices(left[k],
-                     downThenRight<64>(queries + k / 4 * kTiling.rows * 128 + firstRow * 128)
-                         .at(0, k % 4 * 2));
-      beginProducts();
-#pragma unroll
-      for (int k = 0; k < D / 16; ++k)
-#pragma unroll
-        for (int half = 0; half < kKeys / 64; ++half) {
-          unsigned long long right =
-              panelDescriptor(keys + k / 4 * kKeys * 128 + half * 64 * 128 + k % 4 * 32);
-          if (k == 0)
-            multiplyPanel<false, false>(s.template part<8>(half), left[k], right, T());
-          else
-            multiplyPanel<false, true>(s.template part<8>(half), left[k], right, T());
-        }
-      endProducts();
-    }
-  }
-
-  __device__ void multiplyValues(const LeftOperand<M, N / 2> &probabilities, const char *values) {
-    if constexpr (!kWarpgroup) {
-      multiplyAddColumns<T>(out, probabilities, downThenRight<D>(values));
-    } else {
-      beginProducts();
-#pragma unroll
-      for (int k = 0; k < kKeys / 16; ++k)
-#pragma unroll
-        for (int panel = 0; panel < D / 64; ++panel)
-          multiplyPanel<true, true>(out.template part<8>(panel), probabilities.at[0][k],
-                                    panelDescriptor(values + panel * kKeys * 128 + k * 16 * 128),
-                                    T());
-      endProducts();
-    }
-  }
-
   __device__ void fold(const KeyBits<kKeys> &bits, int stage) {
     const char *keys = keyTiles + stage * 2 * kKeyTileBytes;
     Accumulators<M, N> s;
-    multiplyKeys(s, keys);
+    Use::template multiplyRows<kTiling.rows>(s, queries, threadIdx.x / 32 * 16 * M, keys);
     if (!bits.whole()) {
       int t = threadIdx.x % 4;
 #pragma unroll
@@ -192,7 +123,7 @@ template <typename T, int headDim, bool withDropout, AttentionKernel kernel> str
         return s.at[m][n][i];
       return keep.has(m, n, i / 2 * 8 + i % 2) ? s.at[m][n][i] * p.keptScale : 0.0f;
     });
-    multiplyValues(probabilities, keys + kKeyTileBytes);
+    Use::multiplyAddColumns(out, probabilities, keys + kKeyTileBytes);
   }
 
   __device__ void loop() {
@@ -201,7 +132,8 @@ template <typename T, int headDim, bool withDropout, AttentionKernel kernel> str
     int tile = nextKeyTile(bits, head.mask(), 0, tiles, lead, p.keys);
     if (tile == tiles)
       return;
-    copyPanels<kTiling.rows>(queries, p.q, head.query(), firstQuery, p.queries);
+    Use::template copy<kTiling.rows, kThreads>(queries, p.q, head.query(), head.stride, firstQuery,
+                                               p.queries);
     copyKeys(tile, stage);
     copyAsyncCommit();
     while (tile < tiles) {
@@ -213,8 +145,7 @@ template <typename T, int headDim, bool withDropout, AttentionKernel kernel> str
       if constexpr (withDropout)
         keep.drawRowsOfQueries(p, firstQuery + row, tile * kKeys - lead);
       copyAsyncWait<1>();
-      if constexpr (kWarpgroup)
-        fenceCopies();
+      Use::afterCopies();
       __syncthreads();
       fold(bits, stage);
       __syncthreads(); // before the next but one tile is copied over this one
@@ -235,7 +166,8 @@ template <typename T, int headDim, bool withDropout, AttentionKernel kernel> str
         int place = row + 16 * m + 8 * r;
 #pragma unroll
         for (int n = 0; n < D / 8; ++n)
-          *reinterpret_cast<Word *>(queryPiece(place, n) + lane % 4 * 4) =
+          *reinterpret_cast<Word *>(Use::template piece<kTiling.rows>(queries, place, n) +
+                                    lane % 4 * 4) =
               pack(out.at[m][n][2 * r] * inverse, out.at[m][n][2 * r + 1] * inverse, T());
       }
     __syncwarp();
@@ -245,7 +177,8 @@ template <typename T, int headDim, bool withDropout, AttentionKernel kernel> str
       int place = firstRow + i / pieces, piece = i % pieces, query = firstQuery + place;
       if (query < p.queries)
         *reinterpret_cast<uint4 *>(to + (long long)query * head.stride + piece * 8) =
-            *reinterpret_cast<const uint4 *>(queryPiece(place, piece));
+            *reinterpret_cast<const uint4 *>(
+                Use::template piece<kTiling.rows>(queries, place, piece));
     }
   }
 
@@ -273,10 +206,9 @@ template <typename T, int headDim, bool withDropout, AttentionKernel kernel> str
   }
 };
 
-template <typename T, int headDim, bool withDropout,
-          AttentionKernel kernel = AttentionKernel::Forward>
+template <typename T, int headDim, bool withDropout, bool warpgroup = false>
 __device__ void forward(const AttentionParameters &p) {
-  Forward<T, headDim, withDropout, kernel> block(p);
+  Forward<T, headDim, withDropout, warpgroup> block(p);
   block.begin();
   block.loop();
   block.end();
