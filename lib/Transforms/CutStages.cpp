@@ -1,10 +1,10 @@
 //===- CutStages.cpp - a step for each pipeline stage ---------------------===//
 //
 // The ops of a micro-batch belong to stages by their order: each nn.cut, forward or backward, moves
-// on to its stage `to`. For every stage the ops that belong to it are copied into a step of its own;
-// where a cut leaves a stage there is a send, where it enters one a receive. Tags: 2 b for the
-// activation over boundary b, 2 b + 1 for its gradient, behind those one for each two holders of each
-// parameter that several stages hold.
+// on to its stage `to`. For every stage the ops that belong to it are copied into a step of its
+// own; where a cut leaves a stage there is a send, where it enters one a receive. Tags: 2 b for the
+// activation over boundary b, 2 b + 1 for its gradient, behind those one for each two holders of
+// each parameter that several stages hold.
 //
 // What is sent forward is waited for at the beginning of the backward part, when it has long been
 // received. What is sent backward is the last thing a micro-batch computes: bufferize waits before
@@ -27,7 +27,9 @@ namespace seqpar {
 using namespace mlir;
 using namespace seqpar;
 
-static bool isDeclaration(Operation *op) { return isa_and_nonnull<nn::ParameterOp, nn::InputOp>(op); }
+static bool isDeclaration(Operation *op) {
+  return isa_and_nonnull<nn::ParameterOp, nn::InputOp>(op);
+}
 
 static int64_t getActivationTag(int64_t boundary) { return 2 * boundary; }
 static int64_t getGradientTag(int64_t boundary) { return 2 * boundary + 1; }
@@ -83,9 +85,9 @@ private:
 LogicalResult StageCutter::assignStages() {
   auto ops = block.getOps<nn::CutOp>();
   if (std::distance(ops.begin(), ops.end()) != 2 * (stages - 1))
-    return step.emitOpError("expected ") << 2 * (stages - 1) << " cuts for " << stages << " pipeline stages, found "
-                                         << std::distance(ops.begin(), ops.end())
-                                         << ": run mark-cuts before differentiate";
+    return step.emitOpError("expected ")
+           << 2 * (stages - 1) << " cuts for " << stages << " pipeline stages, found "
+           << std::distance(ops.begin(), ops.end()) << ": run mark-cuts before differentiate";
   int64_t current = 0, cuts = 0;
   for (Operation &op : block) {
     if (isDeclaration(&op) || isa<nn::AccumulateOp>(op))
@@ -101,7 +103,8 @@ LogicalResult StageCutter::assignStages() {
     if (static_cast<int64_t>(cut.getFrom()) != current ||
         static_cast<int64_t>(cut.getTo()) != current + (forward ? 1 : -1))
       return cut.emitOpError("expected a cut from stage ")
-             << current << " to its neighbour in the " << (forward ? "forward" : "backward") << " direction";
+             << current << " to its neighbour in the " << (forward ? "forward" : "backward")
+             << " direction";
     current = cut.getTo();
     ++cuts;
   }
@@ -117,7 +120,8 @@ LogicalResult StageCutter::checkClosed() {
     WalkResult result = op.walk([&](Operation *inner) {
       for (Value operand : inner->getOperands()) {
         Operation *definition = operand.getDefiningOp();
-        if (!definition || definition->getBlock() != &block || isDeclaration(definition) || getStage(operand) == own)
+        if (!definition || definition->getBlock() != &block || isDeclaration(definition) ||
+            getStage(operand) == own)
           continue;
         InFlightDiagnostic error = inner->emitOpError("of stage ")
                                    << own << " uses a value of stage " << getStage(operand)
@@ -199,7 +203,8 @@ Value StageCutter::receive(nn::CutOp cut, int64_t tag, function_ref<void()> betw
   Type type = cut.getResult().getType();
   auto received = sp::ReceiveOp::create(builder, cut.getLoc(), type, Value(), cut.getFrom(), tag);
   between();
-  auto wait = sp::WaitOp::create(builder, cut.getLoc(), TypeRange(type), received.getResult(), ValueRange(), tag,
+  auto wait = sp::WaitOp::create(builder, cut.getLoc(), TypeRange(type), received.getResult(),
+                                 ValueRange(), tag,
                                  /*skip_last=*/false);
   return wait.getResult(0);
 }
@@ -221,7 +226,8 @@ void StageCutter::buildCut(nn::CutOp cut) {
     int64_t sentTag = getActivationTag(boundary);
     for (auto send : builder.getBlock()->getOps<sp::SendOp>())
       if (static_cast<int64_t>(send.getTag()) == sentTag)
-        sp::WaitOp::create(builder, send.getLoc(), TypeRange(), ValueRange(), send.getInput(), sentTag,
+        sp::WaitOp::create(builder, send.getLoc(), TypeRange(), ValueRange(), send.getInput(),
+                           sentTag,
                            /*skip_last=*/false);
   });
   mapping.map(cut.getResult(), arrived);
@@ -233,7 +239,8 @@ void StageCutter::buildCut(nn::CutOp cut) {
 
 void StageCutter::buildUpdate(Block &update) {
   if (stage > 0)
-    sp::WaitOp::create(builder, step.getLoc(), TypeRange(), ValueRange(), ValueRange(), getGradientTag(stage - 1),
+    sp::WaitOp::create(builder, step.getLoc(), TypeRange(), ValueRange(), ValueRange(),
+                       getGradientTag(stage - 1),
                        /*skip_last=*/false);
   llvm::DenseSet<StringRef> own;
   for (auto parameter : block.getOps<nn::ParameterOp>())
@@ -246,7 +253,8 @@ void StageCutter::buildUpdate(Block &update) {
     }
     auto gradient = dyn_cast<nn::GradientOp>(op);
     bool isOwn = gradient ? own.contains(gradient.getParameterName())
-                          : llvm::all_of(op.getOperands(), [&](Value value) { return mapping.contains(value); });
+                          : llvm::all_of(op.getOperands(),
+                                         [&](Value value) { return mapping.contains(value); });
     if (isOwn)
       builder.clone(op, mapping);
   }
@@ -267,7 +275,8 @@ void StageCutter::buildNorm(nn::GlobalNormOp op) {
       for (auto other = ties.begin(); other != tie; ++other)
         tag += static_cast<int64_t>(other->second.size() * other->second.size());
       Value own = mapping.lookup(gradient);
-      mapping.map(gradient, sp::SumStagesOp::create(builder, definition->getLoc(), own.getType(), own, tie->second, tag)
+      mapping.map(gradient, sp::SumStagesOp::create(builder, definition->getLoc(), own.getType(),
+                                                    own, tie->second, tag)
                                 .getResult());
       if (tie->second.front() != stage)
         continue;

@@ -49,6 +49,12 @@ SmallVector<Turn> seqpar::getTurns(plan::StageOp stage, int64_t microBatches) {
   return turns;
 }
 
+SmallVector<Turn> seqpar::getFirstTurns(plan::StageOp stage, int64_t most) {
+  SmallVector<Turn> turns = getTurns(stage);
+  llvm::erase_if(turns, [&](const Turn &turn) { return turn.microBatch >= most; });
+  return turns;
+}
+
 void seqpar::setTurns(plan::StageOp stage, ArrayRef<Turn> turns) {
   SmallVector<int32_t> order;
   for (const Turn &turn : turns)
@@ -73,6 +79,12 @@ struct OrderTurns : seqpar::impl::OrderTurnsBase<OrderTurns> {
       int64_t stages = program.getGrid().getPp();
       if (stages == 1)
         continue;
+      if (microBatches > kMostMicroBatches) {
+        program.emitOpError("expected at most ")
+            << kMostMicroBatches << " micro-batches in a pipeline, found " << int64_t(microBatches)
+            << ": use a larger micro-batch";
+        return signalPassFailure();
+      }
       for (auto stage : program.getBody().getOps<plan::StageOp>())
         setTurns(stage, makeTurns(gpipe ? Schedule::GPipe : Schedule::OneForwardOneBackward,
                                   stage.getIndex(), stages, microBatches));

@@ -1,9 +1,9 @@
 //===- VerifyCommunication.cpp - the stages' communications meet ----------===//
 //
 // Ranks with the same stage run the same ops, so their ring shifts, and collectives over dp and sp,
-// meet. What goes between stages is followed here over a whole step: first the exchanges are
-// counted and their sizes compared, then the stages run side by side until all are done or none can
-// go on.
+// meet. What goes between stages is followed here over a step (of its first micro-batches, when
+// there are very many): first the exchanges are counted and their sizes compared, then the stages
+// run side by side until all are done or none can go on.
 //
 //===----------------------------------------------------------------------===//
 #include "BufferAccess.h"
@@ -120,6 +120,9 @@ static LogicalResult checkLoop(Operation *loop) {
 LogicalResult Communications::collect(Operation *op, int64_t microBatch, Progress &progress) {
   if (isa<sp::RingLoopOp, plan::RowsLoopOp>(op))
     return checkLoop(op);
+  bool exchanges = isa<sp::SendOp, sp::ReceiveOp>(op) || isOverStages(op);
+  if (exchanges && (op->getNumResults() > 0 || !isa<MemRefType>(op->getOperand(0).getType())))
+    return op->emitOpError("is not in buffer form: run bufferize first");
   int64_t own = stages.size(), count = program.getGrid().getPp();
   auto exchange = [&](Event::Kind kind, auto op, Value memory) -> LogicalResult {
     int64_t peer = op.getStage();
@@ -148,7 +151,7 @@ LogicalResult Communications::collect(plan::StageOp stage) {
     if (auto parts = dyn_cast<plan::MicroBatchOp>(region)) {
       Block &block = parts.getBody().front();
       plan::BackwardOp backward = findBackward(block);
-      for (const Turn &turn : getTurns(stage)) {
+      for (const Turn &turn : getFirstTurns(stage)) {
         bool inBackward = false;
         for (Operation &op : block) {
           inBackward |= &op == backward;

@@ -17,6 +17,9 @@ using namespace seqpar;
 /// Iterations of a ring loop that are followed; from the fourth on all repeat.
 static constexpr int64_t kIterations = 4;
 
+/// Micro-batches that are followed; with fewer slots, as many as use each slot twice.
+static constexpr int64_t kMost = 40;
+
 namespace {
 
 /// A buffer in one slot.
@@ -87,7 +90,7 @@ void Follower::findSharing() {
       continue;
     auto type = cast<MemRefType>(buffer.getResult().getType());
     int64_t bytes = type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
-    int64_t copies = buffer.getSlotBytes() ? stage.getSlots() : 1;
+    int64_t copies = buffer.getSlotBytes() ? std::min<int64_t>(stage.getSlots(), kMost) : 1;
     for (int64_t i = 0; i < copies; ++i) {
       int64_t begin = *buffer.getOffset() + i * buffer.getSlotBytes().value_or(0);
       ranges.push_back({begin, begin + bytes, {buffer.getResult(), i}});
@@ -110,25 +113,18 @@ Copy Follower::resolve(Value value) const {
   return {value, buffer && buffer.getSlotBytes() ? slot : 0};
 }
 
-/// The turns to follow: those of as many micro-batches as show every slot in use more than once.
-static SmallVector<Turn> getFollowedTurns(plan::StageOp stage) {
-  SmallVector<Turn> turns = getTurns(stage);
-  int64_t most = 2 * stage.getSlots() + 2;
-  llvm::erase_if(turns, [&](const Turn &turn) { return turn.microBatch >= most; });
-  return turns;
-}
-
 LogicalResult Follower::run() {
   for (Operation &op : stage.getBody().front()) {
     // What the step adds to must be set or cleared by its first micro-batch.
     if (isa<plan::GradientOp, plan::MetricOp>(op))
       unset.insert({op.getResult(0), 0});
     if (auto parts = dyn_cast<plan::MicroBatchOp>(op))
-      for (const Turn &turn : getFollowedTurns(stage))
+      for (const Turn &turn :
+           getFirstTurns(stage, std::min<int64_t>(2 * stage.getSlots() + 2, kMost)))
         if (failed(followTurn(parts, turn)))
           return failure();
     if (auto update = dyn_cast<plan::UpdateOp>(op)) {
-      for (slot = 0; slot < static_cast<int64_t>(stage.getSlots()); ++slot)
+      for (slot = 0; slot < std::min<int64_t>(stage.getSlots(), kMost); ++slot)
         forget(/*slotToo=*/true);
       slot = 0;
       microBatch = std::numeric_limits<int64_t>::max(); // its waits complete everything

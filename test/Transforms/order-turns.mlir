@@ -3,6 +3,9 @@
 // RUN: seqpar-opt %s --order-turns='micro-batches=1' | FileCheck %s --check-prefix=FEW
 // RUN: not seqpar-opt %s --order-turns='schedule=zigzag' 2>&1 | FileCheck %s --check-prefix=ZIGZAG
 
+// RUN: not seqpar-opt %s --order-turns='micro-batches=2000000' 2>&1 | FileCheck %s --check-prefix=MANY
+
+// MANY: 'plan.program' op expected at most 1048576 micro-batches in a pipeline, found 2000000: use a larger micro-batch
 // ONE-LABEL: plan.program @three
 // ONE: plan.stage 0 slots 3 order [F0, F1, F2, B0, F3, B1, B2, B3] {
 // ONE: plan.stage 1 slots 2 order [F0, F1, B0, F2, B1, F3, B2, B3] {

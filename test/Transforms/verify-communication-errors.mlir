@@ -265,3 +265,18 @@ plan.program @peer #sp.grid<dp = 1, pp = 2, sp = 1> micro_batch(1) seq_length(4)
     }
   }
 }
+
+// -----
+
+// Values have no size yet.
+
+plan.program @values #sp.grid<dp = 1, pp = 2, sp = 1> micro_batch(1) seq_length(4) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    plan.micro_batch {
+      // expected-error @below {{is not in buffer form: run bufferize first}}
+      %x = sp.receive from stage 1 tag 0 -> tensor<4x8xf32>
+    }
+    plan.update {
+    }
+  }
+}

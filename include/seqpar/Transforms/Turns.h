@@ -30,6 +30,13 @@ int64_t countLive(llvm::ArrayRef<Turn> turns);
 /// none.
 llvm::SmallVector<Turn> getTurns(plan::StageOp stage, int64_t microBatches = 1);
 
+/// Those of the first `most` micro-batches: what checks follow. Later ones only repeat what these
+/// do, and a step may have very many.
+llvm::SmallVector<Turn> getFirstTurns(plan::StageOp stage, int64_t most = 40);
+
+/// Micro-batches that a pipeline's order may have.
+inline constexpr int64_t kMostMicroBatches = 1 << 20;
+
 /// Sets order and slots.
 void setTurns(plan::StageOp stage, llvm::ArrayRef<Turn> turns);
 
