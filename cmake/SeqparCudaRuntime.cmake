@@ -3,7 +3,7 @@
 # SEQPAR_CUDA_INCLUDE_DIR and SEQPAR_NCCL_INCLUDE_DIR.
 set(SEQPAR_CUDA_LEAST 13000)
 
-set(places HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES include)
+set(places HINTS ${SEQPAR_CUDA_ROOT} ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES include)
 find_path(SEQPAR_CUDA_INCLUDE_DIR cuda.h ${places})
 find_path(SEQPAR_CUBLASLT_INCLUDE_DIR cublasLt.h ${places})
 find_path(SEQPAR_NCCL_INCLUDE_DIR nccl.h ${places})
