@@ -2,15 +2,20 @@
 
 #include "ProcessState.h"
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
+#include <thread>
 #include <unistd.h>
 
 namespace seqpar::rt {
 
 namespace {
+
+// Where processes have not found each other, most fail alike: the first one's end is that of all.
+constexpr auto kFirstTells = std::chrono::seconds(2);
 
 int numberIn(const char *variable) {
   const char *text = std::getenv(variable);
@@ -26,6 +31,49 @@ int launched() {
   return std::getenv("PMIX_RANK") ? std::max(1, numberIn("PMIX_SIZE")) : 0;
 }
 
+int launchedIndex() {
+  for (const char *variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"})
+    if (std::getenv(variable))
+      return numberIn(variable);
+  return 0;
+}
+
+/// While it lives, the processes join: inside of MPI, that would otherwise wait for ever for one
+/// that does not come. Past the limit it ends this process.
+class JoinLimit {
+public:
+  JoinLimit(const std::string &tool, int count) : thread([=, this] { watch(tool, count); }) {}
+  ~JoinLimit() {
+    {
+      std::lock_guard lock(mutex);
+      joined = true;
+    }
+    changed.notify_all();
+    thread.join();
+  }
+
+private:
+  static constexpr auto kLimit = std::chrono::seconds(120);
+
+  void watch(const std::string &tool, int count) {
+    std::unique_lock lock(mutex);
+    if (changed.wait_for(lock, kLimit, [&] { return joined; }))
+      return;
+    if (launchedIndex() > 0)
+      std::this_thread::sleep_for(kFirstTells);
+    fmt::print(stderr,
+               "{}: error: the {} processes that the launcher has started have not all joined "
+               "within {} s: expected the same tool in each\n",
+               tool, count, kLimit.count());
+    _exit(1);
+  }
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool joined = false;
+  std::thread thread;
+};
+
 } // namespace
 
 Processes::Processes(std::unique_ptr<ProcessState> state) : theState(std::move(state)) {}
@@ -38,7 +86,14 @@ std::unique_ptr<Processes> Processes::launch(const std::string &tool) {
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &term, nullptr); // the mesh's thread reads it
-    state->join(count, createMpiWire);
+    JoinLimit limit(tool, count);
+    try {
+      state->join(count, createMpiWire);
+    } catch (const std::exception &) {
+      // MPI would wait for processes that may never come; the end of this one ends it.
+      static_cast<void>(state.release());
+      throw;
+    }
   }
   if (state->index() > 0) {
     // What every process would print, the first one prints.
@@ -75,6 +130,8 @@ int runTool(const std::string &tool, const std::function<int(Processes &)> &body
   auto failed = [&](const char *message, int status) {
     if (processes && processes->count() > 1)
       processes->end(message, status);
+    if (!processes && launchedIndex() > 0)
+      std::this_thread::sleep_for(kFirstTells);
     fmt::print(stderr, "{}: error: {}\n", tool, message);
     return status;
   };
