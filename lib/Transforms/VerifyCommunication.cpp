@@ -252,6 +252,8 @@ FailureOr<bool> Communications::reduce() {
   for (const Progress &progress : stages)
     if (progress.isDone() || progress.events[progress.next].kind != Event::Collective)
       return false;
+  if (stages.empty())
+    return false;
   const Event &first = stages[0].events[stages[0].next];
   auto getAxes = [](Operation *op) {
     return op->hasAttr("axes") ? op->getAttr("axes") : op->getAttr("axis");

@@ -84,8 +84,9 @@ LogicalResult StageOp::verify() {
   }
   if (microBatches != 1 || updates != 1)
     return emitOpError("expected one micro_batch and one update, found ") << microBatches << " and " << updates;
-  if (static_cast<int64_t>(getSlots()) < 1)
-    return emitOpError("expected at least one slot, found ") << getSlots();
+  constexpr int64_t kMostSlots = 1 << 20; // sizes stay far from overflow
+  if (int64_t slots = getSlots(); slots < 1 || slots > kMostSlots)
+    return emitOpError("expected from 1 to ") << kMostSlots << " slots, found " << slots;
   return getOrder() ? verifyTurns(*this) : success();
 }
 

@@ -275,3 +275,15 @@ plan.program @turn #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(16
     }
   }
 }
+
+// -----
+
+plan.program @many_slots #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(16) chunk_length(16) vocabulary(8) {
+  // expected-error @below {{expected from 1 to 1048576 slots, found 1152921504606846976}}
+  plan.stage 0 slots 1152921504606846976 {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}
