@@ -1,6 +1,6 @@
 """A run of several processes ends soon, with one message, when one of them fails.
 
-faults.py HELPER: HELPER is trainer-processes, whose ranks fail on demand. Ranks of real runs are killed and stopped.
+faults.py PROGRAM: PROGRAM is trainer-processes, whose ranks fail on demand. Ranks of real runs are killed and stopped.
 Every case checks that all processes have ended in time, that the exit status is not 0, and that the message is one.
 """
 import json
@@ -145,7 +145,7 @@ def real_runs(folder, count, ranks_per_process, failing):
 
 
 def main():
-    helper = sys.argv[1]
+    program = sys.argv[1]
     for fault, expected, most in (
             ("throw", r"rank 1: .*toy\.embed.*: broken", 10),
             ("slow", r"rank \d: .*waited 2 s in vain for rank \d", 12),
@@ -155,12 +155,12 @@ def main():
             ("options", r"differ in the options: process \d \(.*\) has --lr=[\d.]+, process \d \(.*\) has --lr=[\d.]+$", 10),
             ("late", "error: process 1 has had enough$", 10),
             ("stop", r"process 1 \(rank 1, pid .*\) has been silent for 6 s", 12)):
-        check(fault, MPIRUN + ["-np", "3", helper, fault], expected, most)
-    check("hang of a thread rank", [helper, "hang"], r"rank \d: .*waited 2 s in vain for rank \d", 12)
+        check(fault, MPIRUN + ["-np", "3", program, fault], expected, most)
+    check("hang of a thread rank", [program, "hang"], r"rank \d: .*waited 2 s in vain for rank \d", 12)
     with tempfile.TemporaryDirectory() as folder:
         for name, token in (("A", 3), ("B", 4)):
             write_batch(f"{folder}/{name}", token)
-        check("batches", MPIRUN + ["-np", "3", helper, "batches", f"{folder}/A", f"{folder}/B"],
+        check("batches", MPIRUN + ["-np", "3", program, "batches", f"{folder}/A", f"{folder}/B"],
               r"differ in the training batch of step 1: process \d \(.*\) has hash=\w+, process \d \(.*\) has hash=\w+$",
               10)
         subprocess.run(MODEL + ["-o", f"{folder}/model.mlir"], check=True)
