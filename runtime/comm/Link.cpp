@@ -97,8 +97,8 @@ void Link::loop() {
 // link looks now and then.
 void Link::sleep(int idle) {
   Clock::duration interval = kIdleInterval;
-  if (busy())
-    interval = std::chrono::microseconds(std::min(200, 10 * idle));
+  if (busy()) // after half a second a millisecond
+    interval = std::chrono::microseconds(std::clamp(idle, std::min(200, 10 * idle), 1000));
   std::unique_lock lock(mutex);
   wake.wait_for(lock, interval, [&] { return stop || !commands.empty(); });
 }

@@ -7,7 +7,7 @@
 // link's own.
 //
 // While something is on its way the thread looks at the wire at growing intervals, up to a fifth of
-// a millisecond, and sleeps in between.
+// a millisecond, later a whole one, and sleeps in between.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
