@@ -51,7 +51,10 @@ static void buildShard(OpPassManager &manager, const CompileOptions &options) {
 }
 
 static void buildPlan(OpPassManager &manager, const CompileOptions &options) {
-  manager.addPass(createLocalize());
+  LocalizeOptions update;
+  update.zero = options.zero;
+  update.bucketBytes = options.bucketBytes;
+  manager.addPass(createLocalize(update));
   OrderTurnsOptions order;
   order.schedule = options.schedule;
   order.microBatches = options.microBatches;
@@ -60,6 +63,7 @@ static void buildPlan(OpPassManager &manager, const CompileOptions &options) {
   manager.addPass(createOverlap());
   manager.addPass(createBufferize());
   manager.addPass(createAssignSegments());
+  manager.addPass(createStartReductions());
   manager.addPass(createAssignArena());
   manager.addPass(createVerifyPlan());
   manager.addPass(createVerifyCommunication());
@@ -141,6 +145,9 @@ struct PhaseOptions : PassPipelineOptions<PhaseOptions> {
   Option<int64_t> chunk{*this, "chunk", llvm::cl::init(128), llvm::cl::desc("masked rows computed at a time")};
   Option<double> dropout{*this, "dropout", llvm::cl::init(0.0), llvm::cl::desc("dropout rate")};
   Option<std::string> attention{*this, "attention", llvm::cl::init("ring"), llvm::cl::desc("ring or all-gather")};
+  Option<bool> zero{*this, "zero", llvm::cl::init(true), llvm::cl::desc("share the update over dp and sp")};
+  Option<int64_t> bucketBytes{*this, "bucket-bytes", llvm::cl::init(25 << 20),
+                              llvm::cl::desc("bytes of gradients that are reduced together; 0: no limit")};
 
   CompileOptions get() const {
     CompileOptions options;
@@ -154,6 +161,8 @@ struct PhaseOptions : PassPipelineOptions<PhaseOptions> {
     options.chunk = chunk;
     options.dropout = dropout;
     options.attention = attention;
+    options.zero = zero;
+    options.bucketBytes = bucketBytes;
     return options;
   }
 };

@@ -1,6 +1,6 @@
 //===- AssignSegments.cpp - offsets of what outlives a micro-batch --------===//
 #include "seqpar/Transforms/Passes.h"
-#include "seqpar/Transforms/SegmentLayout.h"
+#include "seqpar/Transforms/StageLayout.h"
 
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringMap.h"
@@ -32,7 +32,7 @@ public:
     int64_t inputBytes = assignInputs();
     stage.setParameterBytes(layout.elements * 4);
     stage.setGradientBytes(gradientBytes);
-    stage.setOptimizerStateBytes(layout.elements * 8);
+    stage.setOptimizerStateBytes(2 * layout.getSecondMomentBytes());
     stage.setInputBytes(inputBytes);
     return checkRanges();
   }
@@ -53,19 +53,14 @@ private:
 
 LogicalResult SegmentAssigner::assignParameters() {
   SmallVector<plan::ParameterOp> ops(stage.getOps<plan::ParameterOp>());
-  SmallVector<ParameterInfo> infos;
   for (plan::ParameterOp op : ops) {
     if (!parameters.try_emplace(op.getName(), op).second)
       return op.emitOpError("declares '") << op.getName() << "' a second time";
     auto type = cast<MemRefType>(op.getResult().getType());
     if (!type.getElementType().isF32())
       return op.emitOpError("expected elements of f32, found ") << type;
-    infos.push_back(
-        {type.getNumElements(),
-         SmallVector<int32_t, 3>(op.getPartialAxes().begin(), op.getPartialAxes().end()),
-         op.getDecay(), SmallVector<int32_t, 2>(op.getStages())});
   }
-  layout = computeSegmentLayout(infos);
+  layout = computeStageLayout(stage);
   for (auto [op, offset] : llvm::zip(ops, layout.offsets))
     op.setOffset(offset * 4);
   return success();
@@ -91,6 +86,8 @@ LogicalResult SegmentAssigner::assignMirrors() {
     op.setOffset(*parameter.getOffset());
   }
   for (auto op : stage.getOps<plan::MomentOp>()) {
+    if (layout.members > 1)
+      return op.emitOpError("of one parameter in a stage whose ranks share the update; expected a plan.shard");
     plan::ParameterOp parameter = find(op, op.getName(), op.getResult());
     if (!parameter)
       return failure();
@@ -127,11 +124,12 @@ LogicalResult SegmentAssigner::checkRanges() {
   auto check = [&](plan::RangeOp op) {
     int64_t size = op.getSegment() == plan::Segment::Parameter  ? layout.elements * 4
                    : op.getSegment() == plan::Segment::Gradient ? layout.elements * 4
-                                                                : layout.elements * 8;
+                                                                : 2 * layout.getSecondMomentBytes();
     bool isArray = op.getSegment() == plan::Segment::Parameter ||
                    op.getSegment() == plan::Segment::Gradient ||
                    op.getSegment() == plan::Segment::OptimizerState;
-    int64_t end = static_cast<int64_t>(op.getOffset()) + getBytes(op.getResult());
+    int64_t ranges = op.getSharded() ? layout.members : 1;
+    int64_t end = static_cast<int64_t>(op.getOffset()) + ranges * getBytes(op.getResult());
     if (!isArray || end > size) {
       op.emitOpError("expected a range of parameters, gradients or moments that ends by byte ")
           << size << ", found '" << plan::stringifySegment(op.getSegment()) << "' up to byte "

@@ -85,6 +85,10 @@ std::optional<int64_t> seqpar::getStartedTag(Operation *op) {
   return llvm::TypeSwitch<Operation *, std::optional<int64_t>>(op)
       .Case<sp::RingShiftStartOp, sp::SendOp, sp::ReceiveOp>(
           [](auto start) { return static_cast<int64_t>(start.getTag()); })
+      .Case<sp::AllReduceOp, sp::ReduceScatterOp>([](auto reduce) -> std::optional<int64_t> {
+        int64_t tag = reduce.getTag();
+        return tag < 0 ? std::nullopt : std::optional(tag);
+      })
       .Default(std::nullopt);
 }
 

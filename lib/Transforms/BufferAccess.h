@@ -15,7 +15,8 @@ struct BufferAccess {
 /// waits. `firstIteration`: of the ring loop around the op.
 llvm::SmallVector<BufferAccess> getBufferAccesses(mlir::Operation *op, bool firstIteration = true);
 
-/// The tag of an op that begins an exchange: a ring shift, send or receive.
+/// The tag of an op that begins an exchange: a ring shift, send, receive, or a reduction that is
+/// waited for later.
 std::optional<int64_t> getStartedTag(mlir::Operation *op);
 
 /// The start of the exchange that a wait completes: the last one before it in its block with the

@@ -451,7 +451,7 @@ template <typename OpTy> LogicalResult Bufferizer::bufferizeGather(OpTy op) {
   }
   OpBuilder builder(op);
   OpTy::create(builder, op.getLoc(), Type(), getBuffer(op.getInput()), out, op.getDim(),
-               op.getAxis());
+               op.getAxes());
   return success();
 }
 

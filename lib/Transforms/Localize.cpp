@@ -110,7 +110,7 @@ private:
     if (auto gather = dyn_cast<sp::AllGatherOp>(local)) {
       auto type = cast<RankedTensorType>(gather.getInput().getType());
       SmallVector<int64_t> shape(type.getShape());
-      shape[gather.getDim()] *= lowering.getGrid().getSize(static_cast<sp::Axis>(gather.getAxis()));
+      shape[gather.getDim()] *= lowering.getGrid().getSize(static_cast<sp::Axis>(gather.getAxes()[0]));
       gather.getResult().setType(RankedTensorType::get(shape, type.getElementType()));
       return;
     }
@@ -126,6 +126,8 @@ private:
 };
 
 struct Localize : seqpar::impl::LocalizeBase<Localize> {
+  using LocalizeBase::LocalizeBase;
+
   void runOnOperation() override {
     SmallVector<nn::StepOp> steps(getOperation().getOps<nn::StepOp>());
     for (size_t first = 0, count; first < steps.size(); first += count) {
@@ -183,6 +185,8 @@ struct Localize : seqpar::impl::LocalizeBase<Localize> {
     auto stage = plan::StageOp::create(builder, step.getLoc(), builder.getI64IntegerAttr(step.getStage().value_or(0)),
                                        builder.getI64IntegerAttr(1), DenseI32ArrayAttr(), cost, none, none, none, none,
                                        none, none);
+    stage.setBucketBytes(bucketBytes);
+    stage.setShardAxes(getShardAxes(grid));
     builder.createBlock(&stage.getBody());
     auto microBatch = plan::MicroBatchOp::create(builder, step.getLoc());
     auto update = plan::UpdateOp::create(builder, step.getLoc());
@@ -202,6 +206,15 @@ struct Localize : seqpar::impl::LocalizeBase<Localize> {
       noteMetric(metric, lowering, metrics);
     return failure(failed(lowerMicroBatch(step, lowering, metrics)) ||
                    (builder.createBlock(&update.getBody()), failed(lowerUpdate(step, lowering, metrics))));
+  }
+
+  /// Those of the ranks of a stage, when they share the update.
+  SmallVector<int32_t> getShardAxes(sp::GridAttr grid) {
+    SmallVector<int32_t> axes;
+    for (sp::Axis axis : {sp::Axis::DP, sp::Axis::SP})
+      if (zero && grid.getSize(axis) > 1)
+        axes.push_back(static_cast<int32_t>(axis));
+    return axes;
   }
 
   LogicalResult lowerMicroBatch(nn::StepOp step, PlanLowering &lowering, StepMetrics &metrics) {

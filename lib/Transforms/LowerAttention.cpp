@@ -91,16 +91,16 @@ struct AttentionLowering {
     splits[1] = sp::LayoutAttr::kNone;
     auto whole = sp::LayoutAttr::get(type.getContext(), splits, layout.getPartial());
     return sp::AllGatherOp::create(builder, loc, sp::withLayout(type, whole), value, Value(),
-                                   builder.getI64IntegerAttr(1), axisAttr())
+                                   1, kSequence)
         .getResult();
   }
 
   Value scatter(Value value, Type type) {
-    return sp::ReduceScatterOp::create(builder, loc, type, value, Value(), builder.getI64IntegerAttr(1), axisAttr())
+    return sp::ReduceScatterOp::create(builder, loc, type, value, Value(), 1, kSequence)
         .getResult();
   }
 
-  IntegerAttr axisAttr() { return builder.getI32IntegerAttr(static_cast<int32_t>(sp::Axis::SP)); }
+  static constexpr int32_t kSequence[] = {static_cast<int32_t>(sp::Axis::SP)};
 };
 
 struct LowerAttention : seqpar::impl::LowerAttentionBase<LowerAttention> {

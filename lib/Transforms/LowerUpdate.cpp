@@ -2,7 +2,7 @@
 #include "seqpar/Transforms/LowerUpdate.h"
 
 #include "SumStages.h"
-#include "seqpar/Transforms/SegmentLayout.h"
+#include "seqpar/Transforms/StageLayout.h"
 
 using namespace mlir;
 using namespace seqpar;
@@ -23,15 +23,12 @@ public:
   LogicalResult run() {
     if (failed(readOptimizer()))
       return failure();
-    SmallVector<ParameterInfo> infos;
-    for (plan::ParameterOp parameter : lowering.getParameters()) {
-      auto type = cast<MemRefType>(parameter.getResult().getType());
-      infos.push_back({type.getNumElements(), SmallVector<int32_t, 3>(parameter.getPartialAxes()),
-                       parameter.getDecay(), SmallVector<int32_t, 2>(parameter.getStages())});
-    }
-    layout = computeSegmentLayout(infos);
+    layout = computeStageLayout(lowering.getStage());
+    if (isSharded())
+      declareShards();
     waitForSends();
-    reduceGradients();
+    for (const SegmentGroup &group : layout.groups)
+      reduceGradient(group);
     sumOverStages();
     if (metrics.mlm)
       reduceMetric(metrics.mlm, metrics.mlmScale);
@@ -41,6 +38,9 @@ public:
     buildNorm();
     for (const SegmentGroup &group : layout.groups)
       buildAdamW(group);
+    if (isSharded())
+      for (const SegmentGroup &group : layout.groups)
+        gatherParameters(group);
     return success();
   }
 
@@ -63,22 +63,51 @@ private:
     return success();
   }
 
-  Value makeRange(plan::Segment segment, int64_t bytes, int64_t rows) {
-    auto type = MemRefType::get({rows, kUpdateColumns}, builder.getF32Type());
-    return plan::RangeOp::create(builder, step.getLoc(), type, segment, bytes);
+  /// Whether the ranks of the stage share the update (ZeRO-1).
+  bool isSharded() const { return layout.members > 1; }
+  ArrayRef<int32_t> getShardAxes() { return lowering.getStage().getShardAxes(); }
+
+  Value makeRange(plan::Segment segment, int64_t bytes, int64_t rows, bool sharded = false) {
+    auto type = MemRefType::get({rows, layout.columns}, builder.getF32Type());
+    return plan::RangeOp::create(builder, step.getLoc(), type, segment, bytes, sharded);
   }
 
-  /// Groups with the same partial axes are neighbours: one reduction for all of them.
-  void reduceGradients() {
-    for (size_t first = 0, last; first < layout.groups.size(); first = last) {
-      ArrayRef<int32_t> axes = layout.groups[first].partialAxes;
-      int64_t rows = 0;
-      for (last = first; last < layout.groups.size() && ArrayRef<int32_t>(layout.groups[last].partialAxes) == axes;
-           ++last)
-        rows += layout.groups[last].rows;
-      if (!axes.empty())
-        reduce(makeRange(plan::Segment::Gradient, layout.groups[first].offset * 4, rows), axes);
-    }
+  /// A group's values or gradients: all of them, and what this rank updates.
+  Value getAll(plan::Segment segment, const SegmentGroup &group) {
+    return makeRange(segment, group.offset * 4, group.rows);
+  }
+  Value getOwn(plan::Segment segment, const SegmentGroup &group) {
+    return makeRange(segment, group.offset * 4, getOwnRows(group), isSharded());
+  }
+  int64_t getOwnRows(const SegmentGroup &group) const { return group.rows / layout.members; }
+
+  /// In the place of each parameter's moments.
+  void declareShards() {
+    plan::StageOp stage = lowering.getStage();
+    for (plan::MomentOp moment : llvm::make_early_inc_range(stage.getOps<plan::MomentOp>()))
+      moment.erase();
+    OpBuilder before(*stage.getOps<plan::MicroBatchOp>().begin());
+    for (const SegmentGroup &group : layout.groups)
+      plan::ShardOp::create(before, step.getLoc(), group.offset * 4,
+                            getOwnRows(group) * layout.columns * 4, layout.getMomentBytes(group),
+                            layout.getSecondMomentBytes() + layout.getMomentBytes(group));
+  }
+
+  /// Afterwards each rank has the total of what it updates.
+  void reduceGradient(const SegmentGroup &group) {
+    ArrayRef<int32_t> axes = group.partialAxes;
+    if (axes.empty())
+      return;
+    if (isSharded() && axes == getShardAxes())
+      sp::ReduceScatterOp::create(builder, step.getLoc(), Type(), getAll(plan::Segment::Gradient, group),
+                                  getOwn(plan::Segment::Gradient, group), /*dim=*/0, axes);
+    else
+      reduce(getAll(plan::Segment::Gradient, group), axes);
+  }
+
+  void gatherParameters(const SegmentGroup &group) {
+    sp::AllGatherOp::create(builder, step.getLoc(), Type(), getOwn(plan::Segment::Parameter, group),
+                            getAll(plan::Segment::Parameter, group), /*dim=*/0, getShardAxes());
   }
 
   /// What the last micro-batch sent to another stage.
@@ -90,11 +119,11 @@ private:
   void sumOverStages() {
     for (const SegmentGroup &group : layout.groups)
       if (!group.stages.empty())
-        lowerSumStages(step, group, lowering);
+        lowerSumStages(step, layout, group, lowering);
   }
 
   void reduce(Value memory, ArrayRef<int32_t> axes) {
-    sp::AllReduceOp::create(builder, step.getLoc(), Type(), memory, builder.getDenseI32ArrayAttr(axes));
+    sp::AllReduceOp::create(builder, step.getLoc(), Type(), memory, axes);
   }
 
   /// The metric's total over the ranks, over the number of tokens or samples.
@@ -113,8 +142,8 @@ private:
     for (const SegmentGroup &group : layout.groups) {
       if (!group.stages.empty() && group.stages.front() != stage)
         continue;
-      RowKernel kernel(lowering, step, "sum_of_squares", group.rows, kUpdateColumns);
-      RowExpr g = kernel.row(makeRange(plan::Segment::Gradient, group.offset * 4, group.rows));
+      RowKernel kernel(lowering, step, "sum_of_squares", getOwnRows(group), layout.columns);
+      RowExpr g = kernel.row(getOwn(plan::Segment::Gradient, group));
       kernel.store(toDouble(sum(g * g)), norm, plan::AccessKind::SumRows);
       kernel.setCombine(first ? plan::Combine::Overwrite : plan::Combine::Add);
       kernel.finish();
@@ -122,8 +151,11 @@ private:
     }
     if (first)
       plan::FillOp::create(builder, step.getLoc(), norm, /*first_micro_batch_only=*/false);
+    SmallVector<int32_t> axes(getShardAxes());
     if (lowering.getGrid().getPp() > 1)
-      reduce(norm, {static_cast<int32_t>(sp::Axis::PP)});
+      axes.insert(llvm::lower_bound(axes, kStages), kStages);
+    if (!axes.empty())
+      reduce(norm, axes);
     RowKernel kernel(lowering, step, "norm", 1, 1);
     kernel.store(sqrt(kernel.rowScalar(norm)), norm, plan::AccessKind::RowScalar);
     kernel.finish();
@@ -133,13 +165,13 @@ private:
 
   /// Loshchilov and Hutter 2019, algorithm 2 (decoupled decay), on the clipped gradient.
   void buildAdamW(const SegmentGroup &group) {
-    int64_t bytes = group.offset * 4;
-    RowKernel kernel(lowering, step, group.decay ? "adamw_decay" : "adamw", group.rows, kUpdateColumns);
-    Value parameter = makeRange(plan::Segment::Parameter, bytes, group.rows);
-    Value first = makeRange(plan::Segment::OptimizerState, bytes, group.rows);
-    Value second = makeRange(plan::Segment::OptimizerState, layout.getSecondMomentBytes() + bytes, group.rows);
+    int64_t rows = getOwnRows(group), moments = layout.getMomentBytes(group);
+    RowKernel kernel(lowering, step, group.decay ? "adamw_decay" : "adamw", rows, layout.columns);
+    Value parameter = getOwn(plan::Segment::Parameter, group);
+    Value first = makeRange(plan::Segment::OptimizerState, moments, rows);
+    Value second = makeRange(plan::Segment::OptimizerState, layout.getSecondMomentBytes() + moments, rows);
     RowExpr p = kernel.row(parameter), m = kernel.row(first), v = kernel.row(second);
-    RowExpr g = kernel.row(makeRange(plan::Segment::Gradient, bytes, group.rows));
+    RowExpr g = kernel.row(getOwn(plan::Segment::Gradient, group));
     RowExpr rate = kernel.scalar(getScalar(plan::InputKind::LearningRate));
     RowExpr clip = kernel.scalar(getScalar(plan::InputKind::ClipNorm));
     RowExpr total = toFloat(kernel.scalar(norm));
@@ -156,6 +188,8 @@ private:
     kernel.store(newV, second, plan::AccessKind::Row);
     kernel.finish();
   }
+
+  static constexpr auto kStages = static_cast<int32_t>(sp::Axis::PP);
 
   nn::StepOp step;
   PlanLowering &lowering;

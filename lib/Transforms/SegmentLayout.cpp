@@ -7,7 +7,8 @@ using namespace seqpar;
 
 static int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-SegmentLayout seqpar::computeSegmentLayout(llvm::ArrayRef<ParameterInfo> parameters) {
+SegmentLayout seqpar::computeSegmentLayout(llvm::ArrayRef<ParameterInfo> parameters,
+                                           const SegmentOptions &options) {
   llvm::SmallVector<llvm::SmallVector<int32_t, 3>> axesOf, axesClasses;
   llvm::SmallVector<llvm::SmallVector<int32_t, 2>> stageClasses;
   for (const ParameterInfo &parameter : parameters) {
@@ -20,22 +21,34 @@ SegmentLayout seqpar::computeSegmentLayout(llvm::ArrayRef<ParameterInfo> paramet
   }
 
   SegmentLayout layout;
+  layout.members = options.members;
+  layout.columns = options.members > 1 ? kShardColumns : kUpdateColumns;
   layout.offsets.resize(parameters.size());
+  auto close = [&](int64_t end, const SegmentGroup &like) {
+    if (end == layout.elements)
+      return;
+    int64_t unit = options.members * layout.columns;
+    int64_t rows = roundUp(end - layout.elements, unit) / layout.columns;
+    layout.groups.push_back({layout.elements, rows, like.partialAxes, like.decay, like.stages});
+    layout.elements += rows * layout.columns;
+  };
   for (const auto &axes : axesClasses)
     for (const auto &stages : stageClasses)
       for (bool decay : {true, false}) {
+        SegmentGroup like = {0, 0, axes, decay, stages};
         int64_t end = layout.elements;
         for (auto [i, parameter] : llvm::enumerate(parameters)) {
           if (axesOf[i] != axes || parameter.stages != stages || parameter.decay != decay)
             continue;
+          int64_t bytes = (end + parameter.elements - layout.elements) * 4;
+          if (options.bucketBytes && bytes > options.bucketBytes) {
+            close(end, like);
+            end = layout.elements;
+          }
           layout.offsets[i] = end;
           end = roundUp(end + parameter.elements, kBufferAlignment / 4);
         }
-        if (end == layout.elements)
-          continue;
-        int64_t rows = roundUp(end - layout.elements, kUpdateColumns) / kUpdateColumns;
-        layout.groups.push_back({layout.elements, rows, axes, decay, stages});
-        layout.elements += rows * kUpdateColumns;
+        close(end, like);
       }
   return layout;
 }

@@ -92,13 +92,16 @@ private:
 /// Rows exchanged at a time: what arrives needs memory.
 static constexpr int64_t kRowsAtATime = 256;
 
-void seqpar::lowerSumStages(nn::StepOp step, const SegmentGroup &group, PlanLowering &lowering) {
+void seqpar::lowerSumStages(nn::StepOp step, const SegmentLayout &layout, const SegmentGroup &group,
+                            PlanLowering &lowering) {
   OpBuilder &builder = lowering.builder;
-  for (int64_t row = 0; row < group.rows; row += kRowsAtATime) {
-    auto type = MemRefType::get({std::min(kRowsAtATime, group.rows - row), kUpdateColumns},
-                                builder.getF32Type());
+  bool sharded = layout.members > 1;
+  int64_t rows = group.rows / layout.members, atATime = sharded ? rows : kRowsAtATime;
+  for (int64_t row = 0; row < rows; row += atATime) {
+    auto type =
+        MemRefType::get({std::min(atATime, rows - row), layout.columns}, builder.getF32Type());
     Value range = plan::RangeOp::create(builder, step.getLoc(), type, plan::Segment::Gradient,
-                                        (group.offset + row * kUpdateColumns) * 4);
+                                        (group.offset + row * layout.columns) * 4, sharded);
     SumLowering(step, group.stages, lowering).run(range);
   }
 }

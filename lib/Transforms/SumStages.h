@@ -11,7 +11,9 @@ namespace seqpar {
 llvm::StringRef getSummedParameter(sp::SumStagesOp op);
 
 /// Builds at the lowering's position the exchange of a group's gradients, which lie alike in all of
-/// its stages, and their sum in the order of the stages, some rows at a time.
-void lowerSumStages(nn::StepOp step, const SegmentGroup &group, PlanLowering &lowering);
+/// its stages, and their sum in the order of the stages: of this rank's shard, or of all some rows
+/// at a time.
+void lowerSumStages(nn::StepOp step, const SegmentLayout &layout, const SegmentGroup &group,
+                    PlanLowering &lowering);
 
 } // namespace seqpar

@@ -93,9 +93,9 @@ static bool isOverStages(Operation *op) {
   if (auto reduce = dyn_cast<sp::AllReduceOp>(op))
     return llvm::is_contained(reduce.getAxes(), kStages);
   if (auto gather = dyn_cast<sp::AllGatherOp>(op))
-    return static_cast<int32_t>(gather.getAxis()) == kStages;
+    return llvm::is_contained(gather.getAxes(), kStages);
   if (auto scatter = dyn_cast<sp::ReduceScatterOp>(op))
-    return static_cast<int32_t>(scatter.getAxis()) == kStages;
+    return llvm::is_contained(scatter.getAxes(), kStages);
   return false;
 }
 

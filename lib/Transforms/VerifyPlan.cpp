@@ -65,6 +65,7 @@ private:
   int64_t iteration = 0;            ///< of the ring loop, from 1; 0 outside
   bool isLast = false;              ///< whether it is the last iteration of the ring loop
   int64_t microBatch = 0, slot = 0; ///< the present ones
+  bool isLastOfStep = false;        ///< the micro-batch is the last one that is followed
   SmallVector<plan::BufferOp> arena;
   DenseMap<Copy, SmallVector<Copy>> sharing; ///< the copies that share bytes with each
   DenseSet<Copy> unset; ///< buffers and accumulators that do not hold their value
@@ -119,10 +120,14 @@ LogicalResult Follower::run() {
     if (isa<plan::GradientOp, plan::MetricOp>(op))
       unset.insert({op.getResult(0), 0});
     if (auto parts = dyn_cast<plan::MicroBatchOp>(op))
-      for (const Turn &turn :
-           getFirstTurns(stage, std::min<int64_t>(2 * stage.getSlots() + 2, kMost)))
+      for (SmallVector<Turn> turns =
+               getFirstTurns(stage, std::min<int64_t>(2 * stage.getSlots() + 2, kMost));
+           const Turn &turn : turns) {
+        isLastOfStep = llvm::all_of(
+            turns, [&](const Turn &other) { return other.microBatch <= turn.microBatch; });
         if (failed(followTurn(parts, turn)))
           return failure();
+      }
     if (auto update = dyn_cast<plan::UpdateOp>(op)) {
       for (slot = 0; slot < std::min<int64_t>(stage.getSlots(), kMost); ++slot)
         forget(/*slotToo=*/true);
@@ -197,10 +202,29 @@ LogicalResult Follower::followRowsLoop(plan::RowsLoopOp loop) {
   return success();
 }
 
+/// The bytes of a gradient or of a range of gradients; none for other memory.
+static std::pair<int64_t, int64_t> getGradientBytes(Value memory) {
+  auto type = cast<MemRefType>(memory.getType());
+  int64_t bytes = type.getNumElements() * 4, begin = -1;
+  if (auto gradient = memory.getDefiningOp<plan::GradientOp>())
+    begin = gradient.getOffset().value_or(-1);
+  auto range = memory.getDefiningOp<plan::RangeOp>();
+  // Of a shard it is not known which one: what is scattered covers them all.
+  if (range && range.getSegment() == plan::Segment::Gradient && !range.getSharded())
+    begin = range.getOffset();
+  return begin < 0 ? std::pair<int64_t, int64_t>(0, 0) : std::pair(begin, begin + bytes);
+}
+
+static bool overlap(Value a, Value b) {
+  auto [beginA, endA] = getGradientBytes(a);
+  auto [beginB, endB] = getGradientBytes(b);
+  return beginA < endB && beginB < endA;
+}
+
 LogicalResult Follower::read(Operation *op, Value buffer) {
   Copy copy = resolve(buffer);
   for (const Exchange &exchange : exchanges)
-    if (exchange.receives && exchange.copy == copy)
+    if (exchange.receives && (exchange.copy == copy || overlap(exchange.copy.first, copy.first)))
       return op->emitOpError("reads a buffer before the wait for what it receives");
   if (!unset.contains(copy))
     return success();
@@ -215,7 +239,8 @@ LogicalResult Follower::write(Operation *op, Value buffer) {
   auto shared = sharing.find(copy);
   ArrayRef<Copy> others = shared == sharing.end() ? ArrayRef<Copy>() : shared->second;
   for (const Exchange &exchange : exchanges)
-    if (exchange.copy == copy || llvm::is_contained(others, exchange.copy))
+    if (exchange.copy == copy || llvm::is_contained(others, exchange.copy) ||
+        overlap(exchange.copy.first, copy.first))
       return op->emitOpError("writes a buffer that is in transit between ranks");
   unset.insert_range(others);
   unset.erase(copy);
@@ -261,7 +286,10 @@ LogicalResult Follower::access(Operation *op) {
 
 LogicalResult Follower::start(Operation *op) {
   int64_t tag = *getStartedTag(op);
-  if (!isa<sp::SendOp>(op) && !findWaitOf(op))
+  bool reduces = isa<sp::AllReduceOp, sp::ReduceScatterOp>(op);
+  if (reduces && !isLastOfStep && microBatch != std::numeric_limits<int64_t>::max())
+    return success();
+  if (!isa<sp::SendOp>(op) && !reduces && !findWaitOf(op))
     return op->emitOpError("has no wait with tag ") << tag << " behind it in its block";
   if (auto shift = dyn_cast<sp::RingShiftStartOp>(op); shift && isLast && shift.getSkipLast())
     return success();
@@ -275,11 +303,11 @@ LogicalResult Follower::start(Operation *op) {
 LogicalResult Follower::wait(sp::WaitOp op) {
   int64_t tag = op.getTag();
   Operation *start = findStartOf(op);
-  auto isSend = [&](sp::SendOp send) {
-    return static_cast<int64_t>(send.getTag()) == tag ? WalkResult::interrupt()
-                                                      : WalkResult::advance();
+  auto isStart = [&](Operation *op) {
+    bool elsewhere = isa<sp::SendOp, sp::AllReduceOp, sp::ReduceScatterOp>(op);
+    return elsewhere && getStartedTag(op) == tag ? WalkResult::interrupt() : WalkResult::advance();
   };
-  if (!start && !stage.walk(isSend).wasInterrupted())
+  if (!start && !stage.walk(isStart).wasInterrupted())
     return op.emitOpError("has no start with tag ") << tag << " before it in its block";
   if (auto shift = dyn_cast_or_null<sp::RingShiftStartOp>(start);
       shift && shift.getSkipLast() != op.getSkipLast())

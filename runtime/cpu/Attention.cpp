@@ -59,6 +59,17 @@ struct CpuAttention::Work {
   int64_t columns;                  ///< of the scores, padded
 };
 
+// A tile of few queries and keys is worked on by the small product: on the ring each rank has few.
+void CpuAttention::multiply(const GemmArgs &args) {
+  bool small = args.m <= kSmallColumns && (args.transposeB ? args.n : args.k) <= kSmallColumns;
+  int64_t depth = args.transposeB ? args.k : args.n; // of the head
+  if (!small || depth % kTileColumnGranule || depth > kSmallDepth)
+    return gemmInThread(args);
+  tiles.product({args.a, args.b, args.c, args.m, args.n, args.k, args.transposeA ? 1 : args.lda,
+                 args.transposeA ? args.lda : 1, args.ldb, args.ldc, args.alpha, args.transposeB,
+                 args.accumulate});
+}
+
 CpuAttention::CpuAttention(ThreadPool &pool, const AttentionTiles &tiles)
     : pool(pool), tiles(tiles), scratch(pool.threads()) {
   for (Scratch &each : scratch)
@@ -119,16 +130,16 @@ void CpuAttention::forwardQueryTile(const AttentionForwardArgs &args, int64_t it
     Work work(*this, s, item / queryTiles, item % queryTiles, keyTile);
     if (work.keys.size == 0)
       continue;
-    gemmInThread({args.q + work.queryElement, args.k + work.keyElement, scores, tile.rows,
-                  work.keys.size, s.headDim, false, true, work.ld, work.ld, work.columns, s.scale,
-                  false});
+    multiply({args.q + work.queryElement, args.k + work.keyElement, scores, tile.rows,
+              work.keys.size, s.headDim, false, true, work.ld, work.ld, work.columns, s.scale,
+              false});
     tile.columns = tile.scoresLd = work.columns;
     tile.keep = work.keep;
     tile.dropout =
         tileDropout(args.dropout, work.sample, work.head, work.queries.begin, work.keys.begin);
     tiles.forward(tile);
-    gemmInThread({scores, args.v + work.keyElement, out, tile.rows, s.headDim, work.keys.size,
-                  false, false, work.columns, work.ld, work.ld, 1.0f, true});
+    multiply({scores, args.v + work.keyElement, out, tile.rows, s.headDim, work.keys.size, false,
+              false, work.columns, work.ld, work.ld, 1.0f, true});
   }
   if (args.finish)
     tiles.finish(tile);
@@ -181,11 +192,10 @@ BackwardTile CpuAttention::backwardScores(const AttentionBackwardArgs &args, con
   float *scores = static_cast<float *>(scratch[thread].atLeast(0));
   float *dscores = scores + kQueryTile * kKeyTile;
   int64_t rows = work.queries.size;
-  gemmInThread({args.q + work.queryElement, args.k + work.keyElement, scores, rows, work.keys.size,
-                s.headDim, false, true, work.ld, work.ld, work.columns, s.scale, false});
-  gemmInThread({args.dout + work.queryElement, args.v + work.keyElement, dscores, rows,
-                work.keys.size, s.headDim, false, true, work.ld, work.ld, work.columns, 1.0f,
-                false});
+  multiply({args.q + work.queryElement, args.k + work.keyElement, scores, rows, work.keys.size,
+            s.headDim, false, true, work.ld, work.ld, work.columns, s.scale, false});
+  multiply({args.dout + work.queryElement, args.v + work.keyElement, dscores, rows, work.keys.size,
+            s.headDim, false, true, work.ld, work.ld, work.columns, 1.0f, false});
   BackwardTile tile = {
       scores,
       dscores,
@@ -202,9 +212,9 @@ BackwardTile CpuAttention::backwardScores(const AttentionBackwardArgs &args, con
 
 void CpuAttention::addDq(const AttentionBackwardArgs &args, const Work &work,
                          const BackwardTile &tile) {
-  gemmInThread({tile.dscores, args.k + work.keyElement, args.dq + work.queryElement, tile.rows,
-                args.shape.headDim, work.keys.size, false, false, tile.scoresLd, work.ld, work.ld,
-                args.shape.scale, true});
+  multiply({tile.dscores, args.k + work.keyElement, args.dq + work.queryElement, tile.rows,
+            args.shape.headDim, work.keys.size, false, false, tile.scoresLd, work.ld, work.ld,
+            args.shape.scale, true});
 }
 
 /// dk and dv of one tile of keys; also its share of dq when nobody else computes dq of this head.
@@ -224,10 +234,10 @@ void CpuAttention::backwardKeyTile(const AttentionBackwardArgs &args, int64_t it
     Work work(*this, s, item / keyTiles, queryTile, item % keyTiles);
     BackwardTile tile = backwardScores(args, work, thread);
     bool accumulate = args.accumulateKV || queryTile > 0;
-    gemmInThread({tile.scores, args.dout + work.queryElement, dv, work.keys.size, s.headDim,
-                  tile.rows, true, false, tile.scoresLd, work.ld, work.ld, 1.0f, accumulate});
-    gemmInThread({tile.dscores, args.q + work.queryElement, dk, work.keys.size, s.headDim,
-                  tile.rows, true, false, tile.scoresLd, work.ld, work.ld, s.scale, accumulate});
+    multiply({tile.scores, args.dout + work.queryElement, dv, work.keys.size, s.headDim, tile.rows,
+              true, false, tile.scoresLd, work.ld, work.ld, 1.0f, accumulate});
+    multiply({tile.dscores, args.q + work.queryElement, dk, work.keys.size, s.headDim, tile.rows,
+              true, false, tile.scoresLd, work.ld, work.ld, s.scale, accumulate});
     if (withDq)
       addDq(args, work, tile);
   }

@@ -8,5 +8,5 @@ constexpr int kWidth = 8;
 
 #include "AttentionTilesImpl.h"
 
-const seqpar::rt::AttentionTiles seqpar::rt::kAttentionTilesAvx2 = {"AVX2", forward, finish,
-                                                                    backward, rowDots};
+const seqpar::rt::AttentionTiles seqpar::rt::kAttentionTilesAvx2 = {"AVX2",   forward, finish,
+                                                                    backward, rowDots, product};

@@ -9,4 +9,4 @@ constexpr int kWidth = 16;
 #include "AttentionTilesImpl.h"
 
 const seqpar::rt::AttentionTiles seqpar::rt::kAttentionTilesAvx512 = {"AVX-512", forward, finish,
-                                                                      backward, rowDots};
+                                                                      backward,  rowDots, product};

@@ -229,5 +229,96 @@ void rowDots(const float *a, const float *b, int64_t ld, int64_t rows, int64_t c
   }
 }
 
+//===----------------------------------------------------------------------===//
+// Small products
+//===----------------------------------------------------------------------===//
+
+/// The first `count` of kWidth elements; the others are 0.
+inline Floats loadSome(const float *from, int64_t count) {
+  Floats value = {};
+  memcpy(&value, from, count * sizeof(float));
+  return value;
+}
+
+/// Rows i to i + rows of c, columns j to j + vectors * kWidth, or, when `tail`, j to j + tail; b
+/// has whole vectors there all the same.
+template <int rows, int vectors>
+inline void productBlock(const SmallProduct &p, int64_t i, int64_t j, int64_t tail) {
+  Floats sums[rows][vectors] = {};
+  const float *a = p.a + i * p.aRow, *b = p.b + j;
+  for (int64_t step = 0; step < p.k; ++step, a += p.aColumn, b += p.ldb) {
+    Floats columns[vectors];
+    for (int v = 0; v < vectors; ++v)
+      columns[v] = load<Floats>(b + v * kWidth);
+    for (int r = 0; r < rows; ++r)
+      for (int v = 0; v < vectors; ++v)
+        sums[r][v] += broadcast(a[r * p.aRow]) * columns[v];
+  }
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < vectors; ++v) {
+      float *c = p.c + (i + r) * p.ldc + j + v * kWidth;
+      Floats value = sums[r][v] * p.alpha;
+      if (p.accumulate)
+        value += tail ? loadSome(c, tail) : load<Floats>(c);
+      memcpy(c, &value, tail ? tail * sizeof(float) : sizeof(value));
+    }
+}
+
+template <int vectors> inline void productColumns(const SmallProduct &p, int64_t j, int64_t tail) {
+  constexpr int kRows = kWidth == 16 ? 8 : 4;
+  int64_t i = 0;
+  for (; i + kRows <= p.m; i += kRows)
+    productBlock<kRows, vectors>(p, i, j, tail);
+  for (; i + 2 <= p.m; i += 2)
+    productBlock<2, vectors>(p, i, j, tail);
+  if (i < p.m)
+    productBlock<1, vectors>(p, i, j, tail);
+}
+
+/// to[c, r] = from[r, c] of kWidth rows and columns; rows from `rows` on are 0. Each round
+/// interleaves row i with row i + kWidth / 2.
+inline void transposeBlock(const float *from, int64_t ld, int64_t rows, float *to, int64_t toLd) {
+  Words block[kWidth], next[kWidth];
+  for (int r = 0; r < kWidth; ++r)
+    block[r] = r < rows ? load<Words>(from + r * ld) : Words{};
+  for (int round = 1; round < kWidth; round *= 2) {
+    for (int r = 0; r < kWidth / 2; ++r)
+      interleave(block[r], block[r + kWidth / 2], next[2 * r], next[2 * r + 1]);
+    memcpy(block, next, sizeof(block));
+  }
+  for (int c = 0; c < kWidth; ++c)
+    memcpy(to + c * toLd, &block[c], sizeof(Words));
+}
+
+/// b as [k, n], its rows filled up with zeros to whole vectors.
+void transposeB(const SmallProduct &p, float *to, int64_t toLd) {
+  for (int64_t j = 0; j < p.n; j += kWidth) {
+    const float *from = p.b + j * p.ldb;
+    int64_t rows = p.n - j;
+    for (int64_t step = 0; step < p.k; step += kWidth) {
+      // The last block overlaps the one before.
+      int64_t at = step + kWidth <= p.k ? step : p.k - kWidth;
+      transposeBlock(from + at, p.ldb, rows, to + at * toLd + j, toLd);
+    }
+  }
+}
+
+void product(const SmallProduct &given) {
+  SmallProduct p = given;
+  alignas(64) float panel[kSmallDepth * kSmallColumns];
+  if (p.transposeB) {
+    p.ldb = (p.n + kWidth - 1) / kWidth * kWidth;
+    transposeB(given, panel, p.ldb);
+    p.b = panel;
+  }
+  int64_t j = 0;
+  for (; j + 2 * kWidth <= p.n; j += 2 * kWidth)
+    productColumns<2>(p, j, 0);
+  for (; j + kWidth <= p.n; j += kWidth)
+    productColumns<1>(p, j, 0);
+  if (j < p.n)
+    productColumns<1>(p, j, p.n - j);
+}
+
 } // namespace
 } // namespace seqpar::rt

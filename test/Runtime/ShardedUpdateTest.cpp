@@ -157,6 +157,44 @@ TEST(ShardedUpdate, WhatLiesOnSeveralRanksIsNotRead) {
   EXPECT_THAT(errors, Each(HasSubstr("lies on several ranks")));
 }
 
+// Shards of 32 bytes; a reduction that begins in a ring loop, one that nobody waits for; a
+// parameter outside of all shards.
+TEST(ShardedUpdate, ProgramsThatDoNotFitAreRefused) {
+  auto expectRefused = [](ProgramBuilder &p, const std::vector<ProgramBuilder::Op> &update,
+                          const char *why) {
+    try {
+      ProgramFile::fromBytes(p.finish({}, update), "wrong");
+      ADD_FAILURE() << "was loaded, expected: " << why;
+    } catch (const Error &error) {
+      EXPECT_THAT(error.what(), HasSubstr(why));
+    }
+  };
+  ProgramShape shape = toyShape(2, 8);
+  ProgramBuilder narrow(shape);
+  narrow.shardedParameter("w", {2, 8}, 1, Initializer::Zeros, 0);
+  expectRefused(narrow, {}, "multiples of 64");
+
+  ProgramBuilder started(shape);
+  started.shardedParameter("w", {4, 8}, 2, Initializer::Zeros, 0);
+  Operand gradient = ProgramBuilder::use(started.parameters[0].gradient);
+  auto reduce = [&](int tag) {
+    return started.op(CreateAllReduce(started.bytes, &gradient, 32, DataType::F32, 5, tag));
+  };
+  auto inLoop = started.ring({reduce(3)});
+  expectRefused(started, {inLoop, started.wait(3)}, "cannot begin in a ring loop");
+
+  ProgramBuilder forgotten(shape);
+  forgotten.shardedParameter("w", {4, 8}, 2, Initializer::Zeros, 0);
+  gradient = ProgramBuilder::use(forgotten.parameters[0].gradient);
+  auto begun = forgotten.op(CreateAllReduce(forgotten.bytes, &gradient, 32, DataType::F32, 5, 3));
+  expectRefused(forgotten, {begun}, "exchange 3 is never waited for");
+
+  ProgramBuilder mixed(shape);
+  mixed.shardedParameter("w", {4, 8}, 2, Initializer::Zeros, 0);
+  mixed.parameter("v", {4, 8});
+  expectRefused(mixed, {}, "no moments");
+}
+
 } // namespace
 
 } // namespace seqpar::rt::test

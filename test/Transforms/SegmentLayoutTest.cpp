@@ -75,6 +75,39 @@ TEST(SegmentLayout, WhatSeveralStagesHoldIsAGroupThatLiesAlike) {
   EXPECT_EQ(first.groups.back().partialAxes, (llvm::SmallVector<int32_t, 3>{2}));
 }
 
+TEST(SegmentLayout, BucketsHoldNeighboursUpToTheirSize) {
+  // 4 KiB, 8 KiB, 4 KiB, 40 KiB and 4 KiB; the third does not decay.
+  std::vector<ParameterInfo> parameters = {{1024, {2}, true},
+                                           {2048, {2}, true},
+                                           {1024, {2}, false},
+                                           {10240, {2}, true},
+                                           {1024, {2}, true}};
+  SegmentLayout layout = computeSegmentLayout(parameters, {.bucketBytes = 12 << 10});
+  // The first two, the large one alone, the last, and the one without decay.
+  ASSERT_EQ(layout.groups.size(), 4u);
+  EXPECT_EQ(layout.offsets[1], 1024);
+  EXPECT_EQ(layout.offsets[3], layout.groups[1].offset);
+  EXPECT_EQ(layout.groups[1].rows, 3);
+  EXPECT_EQ(layout.offsets[4], layout.groups[2].offset);
+  EXPECT_EQ(layout.offsets[2], layout.groups[3].offset);
+  EXPECT_FALSE(layout.groups[3].decay);
+}
+
+TEST(SegmentLayout, MembersHaveEqualShares) {
+  for (int64_t members : {1, 2, 3, 8}) {
+    SegmentLayout layout =
+        computeSegmentLayout({{40000, {2}, true}, {7, {2}, false}}, {.members = members});
+    int64_t moments = 0;
+    for (const SegmentGroup &group : layout.groups) {
+      EXPECT_EQ(group.rows % members, 0);
+      EXPECT_LT(group.rows, (40000 + layout.columns - 1) / layout.columns + members);
+      EXPECT_EQ(layout.getMomentBytes(group), moments);
+      moments += group.rows / members * layout.columns * 4;
+    }
+    EXPECT_EQ(layout.getSecondMomentBytes(), moments);
+  }
+}
+
 TEST(SegmentLayout, NoParameters) {
   SegmentLayout layout = computeSegmentLayout({});
   EXPECT_EQ(layout.elements, 0);

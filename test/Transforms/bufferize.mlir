@@ -189,14 +189,14 @@ plan.program @collectives #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_le
     plan.micro_batch {
       // CHECK: %[[X:.*]] = plan.buffer {value = "zeros"}
       // CHECK: %[[G:.*]] = plan.buffer communication {value = "all_gather"} : memref<8x8xf32>
-      // CHECK: sp.all_gather %[[X]] into %[[G]] : memref<8x8xf32> dim 0 over sp : memref<4x8xf32>
+      // CHECK: sp.all_gather %[[X]] into %[[G]] : memref<8x8xf32> dim 0 over [sp] : memref<4x8xf32>
       // CHECK: sp.all_reduce %[[G]] over [sp] : memref<8x8xf32>
       // CHECK: %[[S:.*]] = plan.buffer communication {value = "reduce_scatter"} : memref<4x8xf32>
-      // CHECK: sp.reduce_scatter %[[G]] into %[[S]] : memref<4x8xf32> dim 0 over sp : memref<8x8xf32>
+      // CHECK: sp.reduce_scatter %[[G]] into %[[S]] : memref<4x8xf32> dim 0 over [sp] : memref<8x8xf32>
       %x = plan.zeros : tensor<4x8xf32>
-      %g = sp.all_gather %x dim 0 over sp : tensor<4x8xf32> -> tensor<8x8xf32>
+      %g = sp.all_gather %x dim 0 over [sp] : tensor<4x8xf32> -> tensor<8x8xf32>
       %h = sp.all_reduce %g over [sp] : tensor<8x8xf32> -> tensor<8x8xf32>
-      %s = sp.reduce_scatter %h dim 0 over sp : tensor<8x8xf32> -> tensor<4x8xf32>
+      %s = sp.reduce_scatter %h dim 0 over [sp] : tensor<8x8xf32> -> tensor<4x8xf32>
     }
     plan.update {
     }

@@ -19,8 +19,8 @@
 // CHECK: sp.send %{{.*}} to stage 1 tag 0 : tensor<2x4x64xf32>
 // CHECK: plan.backward
 // CHECK: plan.update {
-// One reduction over the sequence for both parameters.
-// CHECK: sp.all_reduce %{{.*}} over [sp] : memref<2x4096xf32>
+// What both stages hold is a group of its own.
+// CHECK-COUNT-2: sp.all_reduce %{{.*}} over [sp] : memref<1x4096xf32>
 // CHECK: %[[OWN:.*]] = plan.range gradient at 0 : memref<1x4096xf32>
 // CHECK: %[[OTHER:.*]] = plan.buffer communication
 // CHECK: sp.receive into %[[OTHER]] : memref<1x4096xf32> from stage 1 tag 4

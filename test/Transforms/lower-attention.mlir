@@ -22,8 +22,8 @@ nn.step @step {
   // RING-NEXT: %[[NEXT:.*]]:2 = sp.ring_shift %[[KK]], %[[VV]] skip_last
   // RING-NEXT: %[[B:.*]]:3 = sp.attention_block ring finish heads(2) (%[[Q]], %[[KK]], %[[VV]], %[[MASK]] {{.*}} state(%[[O]], %[[L]], %[[S]]
   // RING-NEXT: sp.yield %[[NEXT]]#0, %[[NEXT]]#1, %[[B]]#0, %[[B]]#1, %[[B]]#2
-  // GATHER: %[[KALL:.*]] = sp.all_gather %[[K:.*]] dim 1 over sp
-  // GATHER: %[[VALL:.*]] = sp.all_gather %[[V:.*]] dim 1 over sp
+  // GATHER: %[[KALL:.*]] = sp.all_gather %[[K:.*]] dim 1 over [sp]
+  // GATHER: %[[VALL:.*]] = sp.all_gather %[[V:.*]] dim 1 over [sp]
   // GATHER: sp.attention_block whole initialize finish heads(2) (%{{.*}}, %[[KALL]], %[[VALL]],
   // ONE: sp.attention_block own initialize finish heads(2)
   %a, %lse = nn.attention %q, %k, %v, %mask heads(2) : (!x, !x, !x, tensor<2x64xi32>) -> (!x, !lse)
@@ -42,8 +42,8 @@ nn.step @step {
   // RING: nn.add %[[G]]#2, %[[R]]#4
   // RING: nn.add %[[G]]#3, %[[R]]#5
   // GATHER: %[[GG:.*]]:4 = sp.attention_block_grad whole initialize heads(2)
-  // GATHER-DAG: sp.reduce_scatter %[[GG]]#2 dim 1 over sp : tensor<2x64x8xf32, #sp.layout<[-, -, -], partial [sp]>> -> tensor<2x64x8xf32, #sp.layout<[-, sp, -]>>
-  // GATHER-DAG: sp.reduce_scatter %[[GG]]#3 dim 1 over sp
+  // GATHER-DAG: sp.reduce_scatter %[[GG]]#2 dim 1 over [sp] : tensor<2x64x8xf32, #sp.layout<[-, -, -], partial [sp]>> -> tensor<2x64x8xf32, #sp.layout<[-, sp, -]>>
+  // GATHER-DAG: sp.reduce_scatter %[[GG]]#3 dim 1 over [sp]
   // ONE: sp.attention_block_grad own initialize heads(2)
   %dq, %dk, %dv = nn.attention_grad %a, %q, %k, %v, %mask, %a, %lse heads(2) : (!x, !x, !x, !x, tensor<2x64xi32>, !x, !lse) -> (!x, !x, !x)
   %d0 = nn.add %dq, %dk : !x

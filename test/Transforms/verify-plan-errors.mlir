@@ -286,3 +286,41 @@ plan.program @gathered #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_lengt
     }
   }
 }
+
+// -----
+
+// A gradient is added to while it is reduced.
+
+plan.program @reduced #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    %g = plan.gradient "w" at 0 : memref<8x8xf32>
+    plan.micro_batch {
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      plan.fill %x : memref<4x8xf32>
+      plan.gemm %x, %x transpose_a outs(%g : memref<8x8xf32>) : memref<4x8xf32>, memref<4x8xf32>
+      %r = plan.range gradient at 0 : memref<2x4096xf32>
+      sp.all_reduce %r over [sp] tag 0 : memref<2x4096xf32>
+      // expected-error @below {{writes a buffer that is in transit between ranks}}
+      plan.gemm %x, %x transpose_a outs(%g : memref<8x8xf32>) : memref<4x8xf32>, memref<4x8xf32>
+    }
+    plan.update {
+      sp.wait tag 0
+    }
+  }
+}
+
+// -----
+
+// A reduction that nobody waits for.
+
+plan.program @forgotten #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    plan.micro_batch {
+      %r = plan.range gradient at 0 : memref<2x4096xf32>
+      // expected-error @below {{is not waited for by the end of the step}}
+      sp.all_reduce %r over [sp] tag 0 : memref<2x4096xf32>
+    }
+    plan.update {
+    }
+  }
+}

@@ -52,6 +52,12 @@ void addCompileOptions(CLI::App &app, Options &options) {
   add("--mlm-chunk", options.compile.chunk, "masked positions that the MLM head computes at a time");
   app.add_option("--dropout", options.compile.dropout, "dropout rate")
       ->check(CLI::Range(0.0, 0.99))->group("Compile")->capture_default_str();
+  app.add_option("--zero", options.compile.zero,
+                 "1: the ranks of a stage share the optimiser's state and its work (ZeRO-1); 0: each rank does it all")
+      ->check(CLI::IsMember({"0", "1"}))->group("Compile")->capture_default_str();
+  app.add_option("--bucket-bytes", options.compile.bucketBytes,
+                 "bytes of gradients that are reduced together, as soon as they are complete; 0: no limit")
+      ->check(CLI::Range(int64_t(0), int64_t(1) << 40))->group("Compile")->capture_default_str();
   app.add_option("--attention", options.compile.attention, "exchange of keys and values: ring or all-gather")
       ->check(CLI::IsMember({"ring", "all-gather"}))->group("Compile")->capture_default_str();
   app.add_option("--schedule", options.compile.schedule,

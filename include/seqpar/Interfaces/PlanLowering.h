@@ -25,6 +25,7 @@ public:
   mlir::OpBuilder &builder;
 
   sp::GridAttr getGrid() const { return grid; }
+  plan::StageOp getStage() const { return stage; }
 
   /// This rank's value for a global one: a tensor, or a memref for parameters and inputs.
   mlir::Value get(mlir::Value global) const;

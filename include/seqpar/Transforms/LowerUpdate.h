@@ -12,9 +12,10 @@ struct StepMetrics {
   mlir::Value mlmScale, sopScale;
 };
 
-/// Builds the update at the lowering's position from the update region of `step`: one all-reduce
-/// per set of partial axes, the global norm, and AdamW, each over a whole group of parameters
-/// (see SegmentLayout.h).
+/// Builds the update at the lowering's position from the update region of `step`: the reduction of
+/// the gradients, the global norm, and AdamW, each over a whole group of parameters (see
+/// StageLayout.h). In a stage with shard axes a rank works on its shard of each group, and the
+/// parameters are gathered at the end.
 llvm::LogicalResult lowerUpdate(nn::StepOp step, PlanLowering &lowering, const StepMetrics &metrics);
 
 } // namespace seqpar

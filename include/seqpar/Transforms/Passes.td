@@ -267,8 +267,15 @@ def Localize : Pass<"localize", "::mlir::ModuleOp"> {
            results [#plan.access<row>] -> tensor<4x32x8xf32> { ... }
     ```
 
+    With `zero`, the ranks over dp and sp share the update (ZeRO-1, Rajbhandari et al. 2020): gradients that are partial
+    sums over both are reduce-scattered, each rank keeps the moments of its shard of each group and updates it, and the
+    parameters are gathered. Without it gradients are all-reduced and every rank updates all.
+
     When it is done no op of dialect `nn` and no layout is left.
   }];
+  let options = [Option<"zero", "zero", "bool", "false", "share the update over dp and sp">,
+                 Option<"bucketBytes", "bucket-bytes", "int64_t", "0",
+                        "size of the groups of parameters that are reduced together; 0: no limit">];
   let dependentDialects = ["::seqpar::sp::SPDialect", "::seqpar::plan::PlanDialect"];
 }
 
@@ -331,10 +338,39 @@ def Bufferize : Pass<"bufferize", "::mlir::ModuleOp"> {
 def AssignSegments : Pass<"assign-segments", "::mlir::ModuleOp"> {
   let summary = "gives parameters, gradients, moments, metrics and inputs their offsets";
   let description = [{
-    Follows `computeSegmentLayout`: the offsets that the update's `plan.range` ops already rely on.
+    Follows `computeStageLayout`: the offsets that the update's `plan.range` ops already rely on.
     Sets the sizes of all segments but the arena on `plan.stage`.
   }];
   let dependentDialects = ["::seqpar::plan::PlanDialect"];
+}
+
+def StartReductions : Pass<"start-reductions", "::mlir::ModuleOp"> {
+  let summary = "gradients are reduced while the backward part still runs";
+  let description = [{
+    Expects buffer form and offsets. A reduction in the update of a range of gradients is begun in the micro-batch behind
+    the last op that adds to one of them (in a step's last micro-batch only), and waited for where it was.
+
+    ```mlir
+    // before
+    plan.micro_batch {
+      plan.gemm %dy, %x transpose_a outs(%dw : !w) combine(add) : !y, !x
+      ...
+    }
+    plan.update {
+      %g = plan.range gradient at 0 : !g
+      sp.all_reduce %g over [dp, sp] : !g
+    // after
+    plan.micro_batch {
+      plan.gemm %dy, %x transpose_a outs(%dw : !w) combine(add) : !y, !x
+      %g = plan.range gradient at 0 : !g
+      sp.all_reduce %g over [dp, sp] tag 3 : !g
+      ...
+    }
+    plan.update {
+      sp.wait tag 3
+    ```
+  }];
+  let dependentDialects = ["::seqpar::sp::SPDialect", "::seqpar::plan::PlanDialect"];
 }
 
 def AssignArena : Pass<"assign-arena", "::mlir::ModuleOp"> {

@@ -15,29 +15,17 @@ using namespace seqpar::sp;
 // Spelling of axes
 //===----------------------------------------------------------------------===//
 
-static ParseResult parseAxis(OpAsmParser &parser, IntegerAttr &axis) {
-  StringRef keyword;
-  SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseKeyword(&keyword))
-    return failure();
-  std::optional<Axis> value = symbolizeAxis(keyword);
-  if (!value)
-    return parser.emitError(loc) << "expected an axis (dp, pp or sp), found '" << keyword << "'";
-  axis = parser.getBuilder().getI32IntegerAttr(static_cast<int32_t>(*value));
-  return success();
-}
-
-static void printAxis(OpAsmPrinter &printer, Operation *, IntegerAttr axis) {
-  printer << getAxisName(static_cast<Axis>(axis.getInt()));
-}
-
 static ParseResult parseAxes(OpAsmParser &parser, DenseI32ArrayAttr &axes) {
   SmallVector<int32_t> values;
   auto parseOne = [&]() -> ParseResult {
-    IntegerAttr axis;
-    if (parseAxis(parser, axis))
+    StringRef keyword;
+    SMLoc loc = parser.getCurrentLocation();
+    if (parser.parseKeyword(&keyword))
       return failure();
-    values.push_back(axis.getInt());
+    std::optional<Axis> axis = symbolizeAxis(keyword);
+    if (!axis)
+      return parser.emitError(loc) << "expected an axis (dp, pp or sp), found '" << keyword << "'";
+    values.push_back(static_cast<int32_t>(*axis));
     return success();
   };
   if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseOne))
@@ -60,9 +48,20 @@ static void printAxes(OpAsmPrinter &printer, Operation *, DenseI32ArrayAttr axes
 // Verifiers
 //===----------------------------------------------------------------------===//
 
+/// A reduction that is waited for later works on buffers.
+static LogicalResult verifyTag(Operation *op, Value input, int64_t tag) {
+  if (tag < -1)
+    return op->emitOpError("expected a tag from 0, found ") << tag;
+  if (tag >= 0 && !isa<MemRefType>(input.getType()))
+    return op->emitOpError("has a tag, but works on a tensor");
+  return success();
+}
+
 LogicalResult AllReduceOp::verify() {
   if (getAxes().empty())
     return emitOpError("expected at least one axis");
+  if (failed(verifyTag(*this, getInput(), getTag())))
+    return failure();
   if (isa<MemRefType>(getInput().getType()))
     return getResult() ? emitOpError("on a buffer works in place and has no result") : success();
   if (!getResult())
@@ -94,7 +93,10 @@ static LayoutAttr withoutSplit(LayoutAttr layout, int64_t dim) {
   return LayoutAttr::get(layout.getContext(), splits, layout.getPartial());
 }
 
-static LogicalResult verifyForm(Operation *op, Value input, Value out, Value result, int64_t dim) {
+static LogicalResult verifyForm(Operation *op, Value input, Value out, Value result, int64_t dim,
+                                ArrayRef<int32_t> axes) {
+  if (axes.empty() || (result && axes.size() != 1))
+    return op->emitOpError(result ? "expected one axis, found " : "expected at least one axis, found ") << axes.size();
   if (bool(out) == bool(result))
     return op->emitOpError("expected either a result or a buffer to write");
   if (out && !isa<MemRefType>(input.getType()))
@@ -106,12 +108,12 @@ static LogicalResult verifyForm(Operation *op, Value input, Value out, Value res
 }
 
 LogicalResult AllGatherOp::verify() {
-  if (failed(verifyForm(*this, getInput(), getOut(), getResult(), getDim())))
+  if (failed(verifyForm(*this, getInput(), getOut(), getResult(), getDim(), getAxes())))
     return failure();
   LayoutAttr from = getLayout(getInput().getType());
   if (!from || !getResult())
     return success();
-  Axis axis = static_cast<Axis>(getAxis());
+  Axis axis = static_cast<Axis>(getAxes()[0]);
   if (from.getDimSplitOver(axis) != std::optional<int64_t>(getDim()))
     return emitOpError("gathers dimension ") << getDim() << " over '" << getAxisName(axis)
                                              << "', but the operand's layout is " << from;
@@ -122,12 +124,14 @@ LogicalResult AllGatherOp::verify() {
 }
 
 LogicalResult ReduceScatterOp::verify() {
-  if (failed(verifyForm(*this, getInput(), getOut(), getResult(), getDim())))
+  if (failed(verifyForm(*this, getInput(), getOut(), getResult(), getDim(), getAxes())))
+    return failure();
+  if (failed(verifyTag(*this, getInput(), getTag())))
     return failure();
   LayoutAttr from = getLayout(getInput().getType());
   if (!from || !getResult())
     return success();
-  Axis axis = static_cast<Axis>(getAxis());
+  Axis axis = static_cast<Axis>(getAxes()[0]);
   if (!from.isPartialOver(axis))
     return emitOpError("reduces over '") << getAxisName(axis) << "', over which its operand is not a partial sum: "
                                          << from;

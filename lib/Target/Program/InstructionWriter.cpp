@@ -185,15 +185,18 @@ InstructionWriter::Result InstructionWriter::writeStart(sp::RingShiftStartOp op)
 }
 
 /// Bit sets of the schema: 1 dp, 2 pp, 4 sp, in the order of sp::Axis.
-static int getAxisBit(int32_t axis) { return 1 << axis; }
+int seqpar::getAxisBits(ArrayRef<int32_t> axes) {
+  int bits = 0;
+  for (int32_t axis : axes)
+    bits |= 1 << axis;
+  return bits;
+}
 
 InstructionWriter::Result InstructionWriter::writeAllReduce(sp::AllReduceOp op) {
-  int axes = 0;
-  for (int32_t axis : op.getAxes())
-    axes |= getAxisBit(axis);
   program::Operand buffer = operand(op.getInput());
   auto written = program::CreateAllReduce(builder, &buffer, getElementCount(op.getInput()),
-                                          getDataTypeOf(op.getInput()), axes);
+                                          getDataTypeOf(op.getInput()), getAxisBits(op.getAxes()),
+                                          op.getTag());
   return Written{program::Operation::AllReduce, written.Union()};
 }
 
@@ -209,16 +212,16 @@ InstructionWriter::Result InstructionWriter::writeAllGather(sp::AllGatherOp op) 
   auto [outer, inner] = splitExtents(op.getInput(), op.getDim());
   program::Operand send = operand(op.getInput()), receive = operand(op.getOut());
   auto written = program::CreateAllGather(builder, &send, &receive, outer, inner,
-                                          getDataTypeOf(op.getInput()), getAxisBit(op.getAxis()));
+                                          getDataTypeOf(op.getInput()), getAxisBits(op.getAxes()));
   return Written{program::Operation::AllGather, written.Union()};
 }
 
 InstructionWriter::Result InstructionWriter::writeReduceScatter(sp::ReduceScatterOp op) {
   auto [outer, inner] = splitExtents(op.getOut(), op.getDim());
   program::Operand send = operand(op.getInput()), receive = operand(op.getOut());
-  auto written =
-      program::CreateReduceScatter(builder, &send, &receive, outer, inner,
-                                   getDataTypeOf(op.getInput()), getAxisBit(op.getAxis()));
+  auto written = program::CreateReduceScatter(builder, &send, &receive, outer, inner,
+                                              getDataTypeOf(op.getInput()),
+                                              getAxisBits(op.getAxes()), op.getTag());
   return Written{program::Operation::ReduceScatter, written.Union()};
 }
 

@@ -47,6 +47,7 @@ struct Place {
   std::string name;
   bool communication = false;
   uint64_t slotBytes = 0;
+  bool sharded = false;
 };
 } // namespace
 
@@ -80,8 +81,13 @@ static Place getPlace(Operation *op) {
       })
       .Case([](plan::RangeOp range) {
         auto segment = static_cast<Segment>(range.getSegment());
-        return Place{segment, range.getOffset(),
-                     ("range of " + plan::stringifySegment(range.getSegment())).str()};
+        std::string what = range.getSharded() ? "shard of " : "range of ";
+        return Place{segment,
+                     range.getOffset(),
+                     what + plan::stringifySegment(range.getSegment()).str(),
+                     false,
+                     0,
+                     range.getSharded()};
       })
       .Case([](plan::BufferOp buffer) {
         return Place{Segment::Arena, buffer.getOffset(),
@@ -105,16 +111,15 @@ LogicalResult BufferTable::add(Operation *op) {
 
   std::string key;
   llvm::raw_string_ostream(key) << static_cast<int>(place.segment) << " " << *place.offset << " "
-                                << type << " " << place.communication << " " << place.slotBytes << " "
-                                << place.name;
+                                << type << " " << place.communication << " " << place.slotBytes
+                                << " " << place.name;
   auto [known, isNew] = this->known.try_emplace(key, buffers.size());
   indices[memory] = known->second;
   if (isNew)
-    buffers.push_back(
-        program::CreateBuffer(builder, place.segment, *place.offset, getByteCount(memory), *element,
-                              builder.CreateVector(type.getShape().data(), type.getRank()),
-                              place.communication, builder.CreateSharedString(place.name),
-                              place.slotBytes));
+    buffers.push_back(program::CreateBuffer(
+        builder, place.segment, *place.offset, getByteCount(memory), *element,
+        builder.CreateVector(type.getShape().data(), type.getRank()), place.communication,
+        builder.CreateSharedString(place.name), place.slotBytes, place.sharded));
   return success();
 }
 
@@ -203,11 +208,16 @@ seqpar::writeStage(plan::StageOp stage, const KernelTable &kernels,
       order.push_back({static_cast<int>(turn.microBatch), turn.backward});
   auto bufferList = builder.CreateVector(buffers.getBuffers().data(), buffers.getBuffers().size());
   ParameterList parameters = writeParameters(stage, buffers, builder);
+  std::vector<flatbuffers::Offset<program::Shard>> shards;
+  for (auto op : stage.getOps<plan::ShardOp>())
+    shards.push_back(program::CreateShard(builder, op.getOffset(), op.getBytes(), op.getFirst(),
+                                          op.getSecond()));
   return program::CreateStage(
       builder, *stage.getArenaBytes(), stage.getArenaLowerBound().value_or(0),
       *stage.getParameterBytes(), stage.getGradientBytes().value_or(0),
       stage.getOptimizerStateBytes().value_or(0), stage.getInputBytes().value_or(0), bufferList,
       parameters, builder.CreateVector(inputs), builder.CreateVector(metrics), *microBatchList,
       *updateList, forward, stage.getSlots(),
-      order.empty() ? 0 : builder.CreateVectorOfStructs(order));
+      order.empty() ? 0 : builder.CreateVectorOfStructs(order), getAxisBits(stage.getShardAxes()),
+      builder.CreateVector(shards));
 }

@@ -14,6 +14,9 @@ program::DataType getDataTypeOf(mlir::Value memory);
 int64_t getElementCount(mlir::Value memory);
 int64_t getByteCount(mlir::Value memory);
 
+/// Axes of the grid as the schema's bit set.
+int getAxisBits(llvm::ArrayRef<int32_t> axes);
+
 /// The buffers of a stage, each written once.
 class BufferTable {
 public:

@@ -59,21 +59,21 @@ sp.all_reduce %g over [sp] : tensor<8xf32>
 // Gather not split.
 %x = "test.value"() : () -> tensor<4x8xf32, #sp.layout<[-, sp]>>
 // expected-error @below {{gathers dimension 0 over 'sp', but the operand's layout is #sp.layout<[-, sp]>}}
-%r = sp.all_gather %x dim 0 over sp : tensor<4x8xf32, #sp.layout<[-, sp]>> -> tensor<4x8xf32, #sp.layout<[-, -]>>
+%r = sp.all_gather %x dim 0 over [sp] : tensor<4x8xf32, #sp.layout<[-, sp]>> -> tensor<4x8xf32, #sp.layout<[-, -]>>
 
 // -----
 
 // Gather result.
 %x = "test.value"() : () -> tensor<4x8xf32, #sp.layout<[-, sp]>>
 // expected-error @below {{expected the result's layout to be #sp.layout<[-, -]>}}
-%r = sp.all_gather %x dim 1 over sp : tensor<4x8xf32, #sp.layout<[-, sp]>> -> tensor<4x8xf32, #sp.layout<[-, sp]>>
+%r = sp.all_gather %x dim 1 over [sp] : tensor<4x8xf32, #sp.layout<[-, sp]>> -> tensor<4x8xf32, #sp.layout<[-, sp]>>
 
 // -----
 
 // Gather dimension.
 %x = "test.value"() : () -> tensor<4x8xf32>
 // expected-error @below {{expected a dimension below 2, found 2}}
-%r = sp.all_gather %x dim 2 over sp : tensor<4x8xf32> -> tensor<4x8xf32>
+%r = sp.all_gather %x dim 2 over [sp] : tensor<4x8xf32> -> tensor<4x8xf32>
 
 // -----
 
@@ -81,7 +81,7 @@ sp.all_reduce %g over [sp] : tensor<8xf32>
 %x = "test.value"() : () -> memref<4x8xf32>
 %y = "test.value"() : () -> memref<4x32xf32>
 // expected-error @below {{expected either a result or a buffer to write}}
-%r = sp.all_gather %x into %y : memref<4x32xf32> dim 1 over sp : memref<4x8xf32> -> tensor<4x32xf32>
+%r = sp.all_gather %x into %y : memref<4x32xf32> dim 1 over [sp] : memref<4x8xf32> -> tensor<4x32xf32>
 
 // -----
 
@@ -89,28 +89,28 @@ sp.all_reduce %g over [sp] : tensor<8xf32>
 %x = "test.value"() : () -> tensor<4x8xf32>
 %y = "test.value"() : () -> memref<4x32xf32>
 // expected-error @below {{expected a buffer as operand beside the buffer to write}}
-sp.all_gather %x into %y : memref<4x32xf32> dim 1 over sp : tensor<4x8xf32>
+sp.all_gather %x into %y : memref<4x32xf32> dim 1 over [sp] : tensor<4x8xf32>
 
 // -----
 
 // Scatter not partial.
 %x = "test.value"() : () -> tensor<4x8xf32, #sp.layout<[-, -]>>
 // expected-error @below {{reduces over 'sp', over which its operand is not a partial sum}}
-%r = sp.reduce_scatter %x dim 1 over sp : tensor<4x8xf32, #sp.layout<[-, -]>> -> tensor<4x8xf32, #sp.layout<[-, sp]>>
+%r = sp.reduce_scatter %x dim 1 over [sp] : tensor<4x8xf32, #sp.layout<[-, -]>> -> tensor<4x8xf32, #sp.layout<[-, sp]>>
 
 // -----
 
 // Scatter split.
 %x = "test.value"() : () -> tensor<4x8xf32, #sp.layout<[dp, -], partial [sp]>>
 // expected-error @below {{expected dimension 0 of the operand not to be split}}
-%r = sp.reduce_scatter %x dim 0 over sp : tensor<4x8xf32, #sp.layout<[dp, -], partial [sp]>> -> tensor<4x8xf32, #sp.layout<[sp, -]>>
+%r = sp.reduce_scatter %x dim 0 over [sp] : tensor<4x8xf32, #sp.layout<[dp, -], partial [sp]>> -> tensor<4x8xf32, #sp.layout<[sp, -]>>
 
 // -----
 
 // Scatter result.
 %x = "test.value"() : () -> tensor<4x8xf32, #sp.layout<[-, -], partial [dp, sp]>>
 // expected-error @below {{expected the result's layout to be #sp.layout<[-, sp], partial [dp]>}}
-%r = sp.reduce_scatter %x dim 1 over sp : tensor<4x8xf32, #sp.layout<[-, -], partial [dp, sp]>> -> tensor<4x8xf32, #sp.layout<[-, sp]>>
+%r = sp.reduce_scatter %x dim 1 over [sp] : tensor<4x8xf32, #sp.layout<[-, -], partial [dp, sp]>> -> tensor<4x8xf32, #sp.layout<[-, sp]>>
 
 // -----
 
@@ -302,3 +302,21 @@ sp.send %x to stage 1 tag 0 : tensor<4x8xf32, #sp.layout<[-, -], partial [sp]>>
 
 // expected-error @below {{expected either a result or a buffer to write}}
 sp.receive from stage 1 tag 0
+
+// -----
+
+%x = "test.value"() : () -> tensor<4x8xf32>
+// expected-error @below {{expected one axis, found 2}}
+%r = sp.all_gather %x dim 0 over [dp, sp] : tensor<4x8xf32> -> tensor<16x8xf32>
+
+// -----
+
+%x = "test.value"() : () -> tensor<4x8xf32>
+// expected-error @below {{has a tag, but works on a tensor}}
+%r = sp.all_reduce %x over [sp] tag 0 : tensor<4x8xf32> -> tensor<4x8xf32>
+
+// -----
+
+%x = "test.value"() : () -> memref<4x8xf32>
+// expected-error @below {{expected a tag from 0, found -2}}
+sp.all_reduce %x over [sp] tag -2 : memref<4x8xf32>

@@ -6,8 +6,8 @@
 %g = "test.value"() : () -> tensor<8x8xf32, #sp.layout<[-, sp], partial [dp]>>
 // CHECK: %[[R:.*]] = sp.all_reduce %[[G]] over [dp] : tensor<8x8xf32, #sp.layout<[-, sp], partial [dp]>> -> tensor<8x8xf32, #sp.layout<[-, sp]>>
 %r = sp.all_reduce %g over [dp] : tensor<8x8xf32, #sp.layout<[-, sp], partial [dp]>> -> tensor<8x8xf32, #sp.layout<[-, sp]>>
-// CHECK: sp.all_gather %[[R]] dim 1 over sp : tensor<8x8xf32, #sp.layout<[-, sp]>> -> tensor<8x8xf32, #sp.layout<[-, -]>>
-%a = sp.all_gather %r dim 1 over sp : tensor<8x8xf32, #sp.layout<[-, sp]>> -> tensor<8x8xf32, #sp.layout<[-, -]>>
+// CHECK: sp.all_gather %[[R]] dim 1 over [sp] : tensor<8x8xf32, #sp.layout<[-, sp]>> -> tensor<8x8xf32, #sp.layout<[-, -]>>
+%a = sp.all_gather %r dim 1 over [sp] : tensor<8x8xf32, #sp.layout<[-, sp]>> -> tensor<8x8xf32, #sp.layout<[-, -]>>
 // CHECK: sp.ring_shift %[[R]] : tensor<8x8xf32, #sp.layout<[-, sp]>> -> tensor<8x8xf32, #sp.layout<[-, sp]>>
 %s = sp.ring_shift %r : tensor<8x8xf32, #sp.layout<[-, sp]>> -> tensor<8x8xf32, #sp.layout<[-, sp]>>
 // CHECK: %[[M:.*]] = "test.value"() : () -> memref<4x8xf32>

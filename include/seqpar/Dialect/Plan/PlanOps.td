@@ -46,12 +46,17 @@ def Plan_StageOp : Plan_Op<"stage", [HasParent<"ProgramOp">, SingleBlock, NoTerm
     ```mlir
     plan.stage 0 slots 2 order [F0, F1, B0, F2, B1, B2] { ... }
     ```
+
+    `bucket_bytes`: gradients are reduced in groups of about that size; 0: in as few as can be. `shard_axes`: the ranks of
+    a group over these axes share the update (ZeRO-1): each has a shard of every `plan.range sharded`.
   }];
   let arguments = (ins I64Attr:$index, DefaultValuedAttr<I64Attr, "1">:$slots,
                        OptionalAttr<DenseI32ArrayAttr>:$order, OptionalAttr<I64Attr>:$cost,
                        OptionalAttr<I64Attr>:$arena_bytes, OptionalAttr<I64Attr>:$arena_lower_bound,
                        OptionalAttr<I64Attr>:$parameter_bytes, OptionalAttr<I64Attr>:$gradient_bytes,
-                       OptionalAttr<I64Attr>:$optimizer_state_bytes, OptionalAttr<I64Attr>:$input_bytes);
+                       OptionalAttr<I64Attr>:$optimizer_state_bytes, OptionalAttr<I64Attr>:$input_bytes,
+                       DefaultValuedAttr<I64Attr, "0">:$bucket_bytes,
+                       DefaultValuedAttr<DenseI32ArrayAttr, "{}">:$shard_axes);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
     $index (`slots` $slots^)? (`order` custom<Turns>($order)^)? attr-dict-with-keyword $body
@@ -136,11 +141,28 @@ def Plan_RangeOp : Plan_Op<"range", [Pure]> {
   let summary = "a contiguous range of a segment that holds several declarations";
   let description = [{
     Used by the update, which runs over all parameters of a kind at once:
-    `plan.range gradient at 0 : memref<27x4096xf32>`.
+    `plan.range gradient at 0 : memref<27x4096xf32>`. A range of parameters or gradients that is
+    `sharded` is one of several that follow each other: that of the executing rank, whose index in its
+    group over the stage's shard axes counts them.
   }];
-  let arguments = (ins Plan_SegmentAttr:$segment, I64Attr:$offset);
+  let arguments = (ins Plan_SegmentAttr:$segment, I64Attr:$offset, UnitAttr:$sharded);
   let results = (outs AnyMemRef:$result);
-  let assemblyFormat = "$segment `at` $offset attr-dict `:` type($result)";
+  let assemblyFormat = "$segment (`sharded` $sharded^)? `at` $offset attr-dict `:` type($result)";
+}
+
+def Plan_ShardOp : Plan_Op<"shard", [HasParent<"StageOp">]> {
+  let summary = "parameters whose update the ranks of a group share";
+  let description = [{
+    Rank i of a group over the stage's shard axes updates the `bytes` bytes of parameters from `offset` + i * `bytes` on,
+    and keeps their moments at its bytes `first` and `second` of the optimiser state. A stage with shards has no
+    `plan.moment`.
+
+    ```mlir
+    plan.shard at 0 bytes 16384 moments 0, 65536
+    ```
+  }];
+  let arguments = (ins I64Attr:$offset, I64Attr:$bytes, I64Attr:$first, I64Attr:$second);
+  let assemblyFormat = "`at` $offset `bytes` $bytes `moments` $first `,` $second attr-dict";
 }
 
 def Plan_BufferOp : Plan_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {

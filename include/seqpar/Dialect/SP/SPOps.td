@@ -18,16 +18,18 @@ def SP_AllReduceOp : SP_Op<"all_reduce"> {
   let summary = "partial sums to their sum on every rank";
   let description = [{
     The operand is partial over exactly the axes named; the result is not. On buffers the sum is
-    taken in place, in the order of the ranks, so that every rank gets the same bits.
+    taken in place, in the order of the ranks, so that every rank gets the same bits. With a `tag` it
+    returns at once, and the `wait` with that tag completes it; in a micro-batch it is then done in the
+    last one of a step only.
 
     ```mlir
     %r = sp.all_reduce %g over [dp, sp] : tensor<8x8xf32, #sp.layout<[-, -], partial [dp, sp]>>
            -> tensor<8x8xf32, #sp.layout<[-, -]>>
     ```
   }];
-  let arguments = (ins SP_Value:$input, DenseI32ArrayAttr:$axes);
+  let arguments = (ins SP_Value:$input, DenseI32ArrayAttr:$axes, DefaultValuedAttr<I64Attr, "-1">:$tag);
   let results = (outs Optional<AnyRankedTensor>:$result);
-  let assemblyFormat = [{ $input `over` custom<Axes>($axes) attr-dict `:` type($input) (`->` type($result)^)? }];
+  let assemblyFormat = [{ $input `over` custom<Axes>($axes) (`tag` $tag^)? attr-dict `:` type($input) (`->` type($result)^)? }];
   let hasVerifier = 1;
 }
 
@@ -35,22 +37,28 @@ def SP_AllGatherOp : SP_Op<"all_gather"> {
   let summary = "the chunks of a split dimension, together on every rank";
   let description = [{
     Dimension `dim` is split over the axis in the operand and whole in the result.
-    On local values its extent grows by the number of ranks.
+    On local values its extent grows by the number of ranks. On buffers there may be several axes, and
+    the operand may be this rank's part of what is written.
   }];
-  let arguments = (ins SP_Value:$input, Optional<AnyMemRef>:$out, I64Attr:$dim, I32Attr:$axis);
+  let arguments = (ins SP_Value:$input, Optional<AnyMemRef>:$out, I64Attr:$dim, DenseI32ArrayAttr:$axes);
   let results = (outs Optional<AnyRankedTensor>:$result);
   let assemblyFormat = [{
-    $input (`into` $out^ `:` type($out))? `dim` $dim `over` custom<Axis>($axis) attr-dict `:` type($input) (`->` type($result)^)?
+    $input (`into` $out^ `:` type($out))? `dim` $dim `over` custom<Axes>($axes) attr-dict `:` type($input) (`->` type($result)^)?
   }];
   let hasVerifier = 1;
 }
 
 def SP_ReduceScatterOp : SP_Op<"reduce_scatter"> {
   let summary = "partial sums to their sum, one chunk of a dimension per rank";
-  let arguments = (ins SP_Value:$input, Optional<AnyMemRef>:$out, I64Attr:$dim, I32Attr:$axis);
+  let description = [{
+    On buffers there may be several axes, what is written may be this rank's part of the operand, and
+    `tag` means what it means in `all_reduce`.
+  }];
+  let arguments = (ins SP_Value:$input, Optional<AnyMemRef>:$out, I64Attr:$dim, DenseI32ArrayAttr:$axes,
+                       DefaultValuedAttr<I64Attr, "-1">:$tag);
   let results = (outs Optional<AnyRankedTensor>:$result);
   let assemblyFormat = [{
-    $input (`into` $out^ `:` type($out))? `dim` $dim `over` custom<Axis>($axis) attr-dict `:` type($input) (`->` type($result)^)?
+    $input (`into` $out^ `:` type($out))? `dim` $dim `over` custom<Axes>($axes) (`tag` $tag^)? attr-dict `:` type($input) (`->` type($result)^)?
   }];
   let hasVerifier = 1;
 }

@@ -11,7 +11,8 @@
 
 namespace seqpar::rt {
 
-/// Runs attention blocks tile by tile: matrix products by gemmInThread, the rest by AttentionTiles.
+/// Runs attention blocks tile by tile: small products by AttentionTiles, like all that is no
+/// product, larger ones by gemmInThread.
 /// The result does not depend on the number of threads. Owns the scratch memory, which grows to the
 /// largest block seen.
 class CpuAttention {
@@ -33,6 +34,7 @@ private:
   };
   struct Work;
 
+  void multiply(const GemmArgs &args);
   void prepareMask(const AttentionShape &shape, const int32_t *mask);
   const KeyTile &keyTile(int64_t sample, int64_t tile) const {
     return keyTileTable[sample * keyTiles + tile];

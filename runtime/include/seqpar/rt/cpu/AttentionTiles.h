@@ -42,6 +42,21 @@ struct BackwardTile {
   TileDropout dropout;
 };
 
+/// c[m, n] = (accumulate ? c : 0) + alpha * a * b for extents so small that a call of the GEMM
+/// library costs more than the work. Element (i, p) of a is a[i * aRow + p * aColumn]; that of b is
+/// b[p * ldb + j] and n a multiple of kTileColumnGranule, or with `transposeB` it is b[j * ldb +
+/// p], k is such a multiple and not more than kSmallDepth, and n not more than kSmallColumns.
+struct SmallProduct {
+  const float *a, *b;
+  float *c;
+  int64_t m, n, k;
+  int64_t aRow, aColumn, ldb, ldc;
+  float alpha;
+  bool transposeB, accumulate;
+};
+
+inline constexpr int64_t kSmallColumns = 64, kSmallDepth = 256;
+
 struct AttentionTiles {
   const char *name;
   /// One step of the online softmax.
@@ -52,6 +67,7 @@ struct AttentionTiles {
   /// delta[i] = sum over j of a[i, j] * b[i, j], both with leading dimension ld.
   void (*rowDots)(const float *a, const float *b, int64_t ld, int64_t rows, int64_t columns,
                   float *delta);
+  void (*product)(const SmallProduct &product);
 };
 
 extern const AttentionTiles kAttentionTilesAvx2, kAttentionTilesAvx512;
