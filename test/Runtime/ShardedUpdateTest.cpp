@@ -157,8 +157,8 @@ TEST(ShardedUpdate, WhatLiesOnSeveralRanksIsNotRead) {
   EXPECT_THAT(errors, Each(HasSubstr("lies on several ranks")));
 }
 
-// Shards of 32 bytes; a reduction that begins in a ring loop, one that nobody waits for; a
-// parameter outside of all shards.
+// Shards that their segment cannot hold; a reduction that begins in a ring loop, one that nobody
+// waits for; a parameter outside of all shards.
 TEST(ShardedUpdate, ProgramsThatDoNotFitAreRefused) {
   auto expectRefused = [](ProgramBuilder &p, const std::vector<ProgramBuilder::Op> &update,
                           const char *why) {
@@ -172,7 +172,7 @@ TEST(ShardedUpdate, ProgramsThatDoNotFitAreRefused) {
   ProgramShape shape = toyShape(2, 8);
   ProgramBuilder narrow(shape);
   narrow.shardedParameter("w", {2, 8}, 1, Initializer::Zeros, 0);
-  expectRefused(narrow, {}, "multiples of 64");
+  expectRefused(narrow, {}, "are outside of segment Parameter");
 
   ProgramBuilder started(shape);
   started.shardedParameter("w", {4, 8}, 2, Initializer::Zeros, 0);
