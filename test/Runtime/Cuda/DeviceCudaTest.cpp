@@ -187,7 +187,7 @@ TEST_F(CudaDeviceTest, OutOfMemoryNamesWhatIsFree) {
 TEST_F(CudaDeviceTest, FailuresOfTheGpuAreSeenWhenWaited) {
   auto device = createCudaDevice(fakeOptions());
   device->loadKernels(program());
-  fakecuda::registerKernel("scale_and_bias_main", {std::vector<size_t>(8, 8),
+  fakecuda::registerKernel("scale_and_bias_main", {{8, 8, 8, 8, 8, 8, 8, 4},
                                                    [](const fakecuda::Launch &) {
                                                      throw std::runtime_error("illegal address");
                                                    },

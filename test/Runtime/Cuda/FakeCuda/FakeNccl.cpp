@@ -39,6 +39,7 @@ struct Clique {
 } // namespace
 
 struct ncclComm {
+  ncclComm(std::shared_ptr<Clique> clique, int rank) : clique(std::move(clique)), rank(rank) {}
   std::shared_ptr<Clique> clique;
   int rank;
   uint64_t collectives = 0;
@@ -49,6 +50,7 @@ namespace {
 
 std::mutex mutex; // of what follows
 std::map<std::string, std::shared_ptr<Clique>> cliques;
+std::vector<std::unique_ptr<ncclComm>> communicators; // ended ones too: work may name them
 int ids = 0, liveCount = 0;
 ncclResult_t initFailure = ncclSuccess, asyncFailure = ncclSuccess;
 std::string asyncText;
@@ -236,7 +238,6 @@ ncclResult_t call(Call made) {
 void end(ncclComm_t communicator) {
   std::lock_guard lock(mutex);
   --liveCount;
-  // Work that names it may still be on a stream: it is kept until the end of the process.
   communicator->clique->wake.notify_all();
 }
 
@@ -318,7 +319,11 @@ ncclResult_t ncclCommInitRank(ncclComm_t *made, int size, ncclUniqueId id, int r
   ++clique->joined;
   clique->wake.notify_all();
   clique->wake.wait(lock, [&] { return clique->joined == size; });
-  *made = new ncclComm{clique, rank};
+  auto owner = std::make_unique<ncclComm>(clique, rank);
+  *made = owner.get();
+  lock.unlock();
+  std::lock_guard all(mutex);
+  communicators.push_back(std::move(owner));
   return ncclSuccess;
 }
 

@@ -121,6 +121,7 @@ struct State {
   std::map<uintptr_t, Allocation> memory;
   std::map<Stream *, std::unique_ptr<Stream>> streams;
   std::map<Event *, std::unique_ptr<Event>> events;
+  std::vector<std::unique_ptr<Event>> formerEvents; ///< that work may still name
   std::map<Module *, std::unique_ptr<Module>> modules;
   std::map<std::pair<Module *, std::string>, std::unique_ptr<Function>> functions;
   std::set<Function *> knownFunctions;

@@ -81,7 +81,7 @@ CUresult cuEventDestroy(CUevent event) {
   if (!found)
     return CUDA_ERROR_INVALID_HANDLE;
   // Work that names it may still be queued: it is kept until the end of the process.
-  s.events[found].release();
+  s.formerEvents.push_back(std::move(s.events[found]));
   s.events.erase(found);
   return CUDA_SUCCESS;
 }

@@ -1,0 +1,134 @@
+//===- FakeCudaTest.cpp - what the fake driver finds wrong ----------------===//
+
+#include "CudaTest.h"
+
+#include "seqpar/rt/cuda/Context.h"
+
+namespace seqpar::rt::test {
+
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class FakeCuda : public CudaTest {
+protected:
+  void SetUp() override {
+    CudaTest::SetUp();
+    context = std::make_unique<cuda::Context>(cuda::loadDriver(SEQPAR_FAKE_CUDA), 0);
+    one = std::make_unique<cuda::Stream>(*context);
+    two = std::make_unique<cuda::Stream>(*context);
+    memory = context->allocate(1024);
+    other = context->allocate(1024);
+  }
+  void TearDown() override {
+    context->release(memory);
+    context->release(other);
+    one.reset();
+    two.reset();
+    context.reset();
+    CudaTest::TearDown();
+  }
+
+  void set(const cuda::Stream &stream, CUdeviceptr at, size_t bytes = 1024) {
+    (*context)->cuMemsetD8Async(at, 1, bytes, stream);
+  }
+
+  std::unique_ptr<cuda::Context> context;
+  std::unique_ptr<cuda::Stream> one, two;
+  CUdeviceptr memory = 0, other = 0;
+};
+
+TEST_F(FakeCuda, StreamsEventsAndTheHostOrder) {
+  set(*one, memory);
+  set(*one, memory); // the same stream
+  cuda::Event event(*context);
+  event.record(*one);
+  event.block(*two);
+  set(*two, memory); // an event
+  two->synchronize();
+  set(*one, memory); // the host
+  set(*two, other);  // other memory
+  one->synchronize();
+  two->synchronize();
+  EXPECT_THAT(fakecuda::takeProblems(), IsEmpty());
+}
+
+TEST_F(FakeCuda, RacesAreFound) {
+  set(*one, memory);
+  set(*two, memory + 1000, 10);
+  EXPECT_THAT(fakecuda::takeProblems(), ElementsAre(HasSubstr("race: set and set")));
+  one->synchronize(); // of one stream only
+  (*context)->cuMemcpyDtoDAsync(other, memory + 1000, 8, *one);
+  EXPECT_THAT(fakecuda::takeProblems(), ElementsAre(HasSubstr("race: copy and set")));
+}
+
+TEST_F(FakeCuda, AnEventOrdersWhatCameBeforeIt) {
+  cuda::Event event(*context);
+  event.record(*one);
+  set(*one, memory); // after the event
+  event.block(*two);
+  set(*two, memory);
+  EXPECT_THAT(fakecuda::takeProblems(), ElementsAre(HasSubstr("race: set and set")));
+}
+
+TEST_F(FakeCuda, TwoReadersAreNoRace) {
+  (*context)->cuMemcpyDtoDAsync(other, memory, 8, *one);
+  (*context)->cuMemcpyDtoDAsync(other + 8, memory, 8, *two);
+  EXPECT_THAT(fakecuda::takeProblems(), IsEmpty());
+}
+
+TEST_F(FakeCuda, WrongMemoryIsFound) {
+  set(*one, memory, 1025);
+  EXPECT_THAT(fakecuda::takeProblems(),
+              ElementsAre(HasSubstr("set: 1025 bytes are outside of allocated memory")));
+  one->synchronize();
+  CUdeviceptr freed = context->allocate(64);
+  context->release(freed);
+  // It is not run: the memory is gone.
+  fakecuda::Launch launch{};
+  fakecuda::issue(*one, "touch", {fakecuda::writes(reinterpret_cast<void *>(freed), 4)}, [] {});
+  EXPECT_THAT(fakecuda::takeProblems(),
+              ElementsAre(HasSubstr("touch: 4 bytes are outside of allocated memory")));
+  EXPECT_NE((*context)->cuMemFree(freed), CUDA_SUCCESS);
+  EXPECT_THAT(fakecuda::takeProblems(), ElementsAre(HasSubstr("is freed that is not allocated")));
+}
+
+TEST_F(FakeCuda, WrongStreamsAndEventsAreFound) {
+  EXPECT_NE((*context)->cuMemsetD8Async(memory, 0, 4, nullptr), CUDA_SUCCESS);
+  EXPECT_NE((*context)->cuStreamWaitEvent(*one, nullptr, 0), CUDA_SUCCESS);
+  cuda::Event never(*context);
+  never.block(*one);
+  EXPECT_THAT(fakecuda::takeProblems(),
+              ElementsAre("the default stream is used", "an unknown event is used",
+                          "a stream waits for an event that was never recorded"));
+}
+
+TEST_F(FakeCuda, CapturesHaveToComeBack) {
+  cuda::Event fork(*context), join(*context);
+  auto capture = [&](bool joins) {
+    (*context)->cuStreamBeginCapture(*one, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+    fork.record(*one);
+    fork.block(*two);
+    set(*two, memory);
+    if (joins) {
+      join.record(*two);
+      join.block(*one);
+    }
+    set(*one, memory);
+    CUgraph graph = nullptr;
+    CUresult result = (*context)->cuStreamEndCapture(*one, &graph);
+    (*context)->cuGraphDestroy(graph);
+    return result;
+  };
+  EXPECT_EQ(capture(true), CUDA_SUCCESS);
+  EXPECT_THAT(fakecuda::takeProblems(), IsEmpty());
+  EXPECT_EQ(capture(false), CUDA_ERROR_STREAM_CAPTURE_UNJOINED);
+  EXPECT_THAT(fakecuda::takeProblems(),
+              ElementsAre(HasSubstr("race: "), HasSubstr("a capture ends without work")));
+}
+
+} // namespace
+
+} // namespace seqpar::rt::test
