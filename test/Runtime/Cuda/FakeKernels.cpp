@@ -112,7 +112,7 @@ void runSums(const Specs &specs, const Launch &launch) {
       continue;
     if (!args.accumulate)
       std::memset(args.operands[i], 0, rowBytesOf(specs[i]));
-    const char *from = args.workspace + sumOffset(specs, i);
+    const char *from = parts ? args.workspace + sumOffset(specs, i) : nullptr;
     if (specs[i].type == DataType::F64)
       addParts<double>(args.operands[i], from, part, parts, specs[i].columns);
     else if (specs[i].type == DataType::I32)

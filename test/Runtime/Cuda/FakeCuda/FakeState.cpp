@@ -130,7 +130,8 @@ Event *State::find(CUevent event) {
   return nullptr;
 }
 
-void State::checkMemory(const Operation &operation) {
+bool State::checkMemory(const Operation &operation) {
+  bool good = true;
   for (const Access &access : operation.accesses) {
     auto begin = reinterpret_cast<uintptr_t>(access.memory);
     auto after = memory.upper_bound(begin);
@@ -139,15 +140,19 @@ void State::checkMemory(const Operation &operation) {
       auto before = std::prev(after);
       inside = begin + access.bytes <= before->first + before->second.bytes;
     }
-    if (!inside && access.bytes)
-      problem(operation.label + ": " + std::to_string(access.bytes) +
-              " bytes are outside of allocated memory");
+    if (inside || access.bytes == 0)
+      continue;
+    good = false;
+    problem(operation.label + ": " + std::to_string(access.bytes) +
+            " bytes are outside of allocated memory");
   }
+  return good;
 }
 
 CUresult State::issue(Stream &stream, Operation operation) {
   operations.push_back(operation.label);
-  checkMemory(operation);
+  if (!checkMemory(operation))
+    operation.run = [] {};
   Clock &clock = stream.clock;
   if (!stream.graph)
     clock.join(host);

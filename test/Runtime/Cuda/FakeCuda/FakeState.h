@@ -141,7 +141,8 @@ struct State {
   Event *find(CUevent event);
   /// The operation is captured or put on the stream's thread.
   CUresult issue(Stream &stream, Operation operation);
-  void checkMemory(const Operation &operation);
+  /// False, with a problem, when an access is outside of allocated memory: it does not run then.
+  bool checkMemory(const Operation &operation);
   bool refusesWhileCapturing(const char *function);
 };
 
