@@ -17,6 +17,9 @@ if(SEQPAR_HAVE_MPI)
   set_target_properties(communicator-processes trainer-processes PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test/bin)
 endif()
+# Runs a compiled program, from a lit test.
+seqpar_add_unit_test(equal-parameters SOURCES EqualParameters.cpp LIBS seqpar_rt)
+set_target_properties(equal-parameters PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test/bin)
 set(PROGRAM_BOUNDS ProgramBoundsTest.cpp)
 if(SEQPAR_SANITIZE MATCHES "thread")
   # It runs programs with changed bytes. Those stay inside their memory, which the address sanitizer checks, but what
