@@ -59,6 +59,8 @@ static void buildPlan(OpPassManager &manager, const CompileOptions &options) {
   order.schedule = options.schedule;
   order.microBatches = options.microBatches;
   manager.addPass(createOrderTurns(order));
+  if (options.recompute == "rows")
+    manager.addPass(createRecomputeRows());
   manager.addPass(createFuseRows());
   manager.addPass(createOverlap());
   manager.addPass(createBufferize());
@@ -140,6 +142,7 @@ struct PhaseOptions : PassPipelineOptions<PhaseOptions> {
   Option<int64_t> batch{*this, "batch", llvm::cl::init(1), llvm::cl::desc("samples of one micro-batch")};
   Option<int64_t> microBatches{*this, "micro-batches", llvm::cl::init(1),
                                llvm::cl::desc("micro-batches of one step and replica")};
+  Option<std::string> recompute{*this, "recompute", llvm::cl::init("rows"), llvm::cl::desc("rows or none")};
   Option<std::string> schedule{*this, "schedule", llvm::cl::init("1f1b"), llvm::cl::desc("1f1b or gpipe")};
   Option<int64_t> seqLength{*this, "seq-length", llvm::cl::init(128), llvm::cl::desc("positions of one sample")};
   Option<int64_t> chunk{*this, "chunk", llvm::cl::init(128), llvm::cl::desc("masked rows computed at a time")};
@@ -156,6 +159,7 @@ struct PhaseOptions : PassPipelineOptions<PhaseOptions> {
     options.sp = sp;
     options.microBatch = batch;
     options.microBatches = microBatches;
+    options.recompute = recompute;
     options.schedule = schedule;
     options.seqLength = seqLength;
     options.chunk = chunk;

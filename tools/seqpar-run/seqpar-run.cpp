@@ -63,6 +63,9 @@ void addCompileOptions(CLI::App &app, Options &options) {
   app.add_option("--schedule", options.compile.schedule,
                  "order of micro-batches in a pipeline: 1f1b, or gpipe (all forwards first)")
       ->check(CLI::IsMember({"1f1b", "gpipe"}))->group("Compile")->capture_default_str();
+  app.add_option("--recompute", options.compile.recompute,
+                 "rows: cheap values are computed again in the backward instead of being kept; or none")
+      ->check(CLI::IsMember({"rows", "none"}))->group("Compile")->capture_default_str();
   app.add_option("--emit-program", options.emitProgram, "write the compiled program to this file")->group("Compile");
   app.add_option("--compile-to", options.compileTo, "print the model after this phase and stop")->group("Compile");
   app.add_option("--dump-phases-to", options.compile.dumpDirectory, "write the model after each phase to this directory")

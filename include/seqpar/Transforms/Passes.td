@@ -291,6 +291,32 @@ def OrderTurns : Pass<"order-turns", "::mlir::ModuleOp"> {
   let dependentDialects = ["::seqpar::plan::PlanDialect"];
 }
 
+def RecomputeRows : Pass<"recompute-rows", "::mlir::ModuleOp"> {
+  let summary = "row kernels run again in the backward instead of keeping what they make";
+  let description = [{
+    Expects value form. A result of a row kernel of the forward part that the backward part reads is made again there,
+    if all that the kernel reads lives until then anyway.
+
+    ```mlir
+    // before
+    %y = plan.rows "gelu" ... ins(%h : ...) ...
+    plan.backward
+    %dw = plan.gemm %dz, %y transpose_a : ...
+    %dh = plan.rows "gelu_grad" ... ins(%dy, %h : ...) ...
+    // after
+    %y = plan.rows "gelu" ... ins(%h : ...) ...
+    plan.backward
+    %again = plan.rows "gelu" ... ins(%h : ...) ...
+    %dw = plan.gemm %dz, %again transpose_a : ...
+    %dh = plan.rows "gelu_grad" ... ins(%dy, %h : ...) ...
+    ```
+
+    When it is done no value lives from one part into the other that a row kernel could make from values that do.
+  }];
+  let dependentDialects = ["::seqpar::plan::PlanDialect"];
+  let statistics = [Statistic<"numKernels", "kernels", "Number of kernels that run twice">];
+}
+
 def FuseRows : Pass<"fuse-rows", "::mlir::ModuleOp"> {
   let summary = "chains of row kernels become one";
   let description = [{
