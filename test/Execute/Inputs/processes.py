@@ -13,7 +13,8 @@ import tempfile
 
 MODEL = ["seqpar-model", "--layers=2", "--hidden=32", "--heads=4", "--ffn=64", "--vocab=96", "--max-seq-length=64",
          "--norm=pre", "--gelu=tanh"]
-FILES = ("gradients", "parameters", "checkpoints/step-000000002.safetensors", "checkpoints/step-000000004.safetensors")
+MIDDLE, LAST = "checkpoints/step-000000002.safetensors", "checkpoints/step-000000004.safetensors"
+FILES = ("parameters", LAST, "gradients", MIDDLE)
 
 
 def run(folder, launcher, program, options):
@@ -30,7 +31,7 @@ def run(folder, launcher, program, options):
     for line in lines:
         del line["step_ms"]
     files = []
-    for name in FILES:
+    for name in (FILES[:2] if any(option.startswith("--load") for option in options) else FILES):
         with open(f"{folder}/{name}", "rb") as f:
             files.append(f.read())
     with open(f"{folder}/trace") as f:
@@ -69,7 +70,19 @@ def main():
                     sys.exit(f"{count} processes: another {what}: {theirs if what != 'files' else ''}, expected {ours}")
             if found[4].count("step 4/4") != 1:
                 sys.exit(f"{count} processes: expected one line of the last step, found {found[4]}")
-            print(f"sp={sp} dp={dp} pp={pp} micro-batch {micro_batch}: {count} processes: the same bits")
+            print(f"sp={sp} dp={dp} pp={pp} micro-batch {micro_batch}: {count} processes: the same bits", flush=True)
+            if count != arguments[1].split(",")[-1]:
+                continue
+            # From a checkpoint that one process has made, the rest of the run is the same.
+            rest = run(f"{folder}/{count}-rest", launcher + ["-np", count], program,
+                       options + [f"--load={folder}/1/{MIDDLE}"])
+            if rest[0] != expected[0][2:] or rest[1] != expected[1][:2]:
+                sys.exit(f"{count} processes: from a checkpoint: {rest[0]}, expected {expected[0][2:]}")
+            # Of given parameters the first step's gradients are the same.
+            given = [options + [f"--init-from={folder}/1/parameters"]]
+            first = run(f"{folder}/{count}-one", [], program, *given)
+            if first[:2] != run(f"{folder}/{count}-given", launcher + ["-np", count], program, *given)[:2]:
+                sys.exit(f"{count} processes: from given parameters: other numbers")
 
 
 main()
