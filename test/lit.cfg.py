@@ -38,6 +38,8 @@ if config.seqpar_nvrtc:
     config.available_features.add("nvrtc")
 else:
     lit_config.note("no NVRTC: tests that compile CUDA kernels are off")
+if os.path.exists(os.path.join(config.seqpar_binary_dir, "test", "bin", "cuda-plan-races")):
+    config.available_features.add("fake-cuda")
 if config.seqpar_nvcc and shutil.which("g++"):
     config.available_features.add("nvcc")
     config.substitutions.append(("%nvcc", config.seqpar_nvcc))

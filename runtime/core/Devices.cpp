@@ -31,7 +31,21 @@ struct Placement {
   int deviceOf(int rank) const { return (localProcess() * count + rank - first) % devices; }
 };
 
+/// Processes that torchrun has started would each train alone: they are joined through MPI.
+void refuseTorchrun() {
+  const char *size = std::getenv("WORLD_SIZE"), *rank = std::getenv("RANK");
+  bool joined = std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMIX_RANK") ||
+                std::getenv("SLURM_STEP_NUM_TASKS");
+  if (size && rank && std::atoi(size) > 1 && !joined)
+    throw UsageError(
+        fmt::format("--device=cuda: found RANK={} and WORLD_SIZE={}, as torchrun sets "
+                    "them; processes are joined through MPI: start them with mpirun or "
+                    "srun, or one process for all GPUs of a machine",
+                    rank, size));
+}
+
 DeviceFactory cudaFactory() {
+  refuseTorchrun();
   CudaOptions options = cudaOptionsFromEnvironment();
   CudaProbe probe = probeCuda(options);
   if (probe.devices == 0)
@@ -64,7 +78,21 @@ bool hasGpu() { return probeCuda(cudaOptionsFromEnvironment()).devices > 0; }
 
 #else
 
+/// Processes that torchrun has started would each train alone: they are joined through MPI.
+void refuseTorchrun() {
+  const char *size = std::getenv("WORLD_SIZE"), *rank = std::getenv("RANK");
+  bool joined = std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMIX_RANK") ||
+                std::getenv("SLURM_STEP_NUM_TASKS");
+  if (size && rank && std::atoi(size) > 1 && !joined)
+    throw UsageError(
+        fmt::format("--device=cuda: found RANK={} and WORLD_SIZE={}, as torchrun sets "
+                    "them; processes are joined through MPI: start them with mpirun or "
+                    "srun, or one process for all GPUs of a machine",
+                    rank, size));
+}
+
 DeviceFactory cudaFactory() {
+  refuseTorchrun();
   throw UsageError("--device: this build has cpu, not cuda: the CUDA toolkit's headers were not "
                    "there when it was built");
 }

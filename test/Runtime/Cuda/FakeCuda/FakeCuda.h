@@ -69,6 +69,9 @@ void reset(const Configuration &configuration = {});
 /// What runs for the kernels of this name in any module; "name*" stands for all that begin so.
 void registerKernel(const std::string &name, Kernel kernel);
 
+/// The kernels registered under this very name only tell what they touch from now on.
+void silence(const std::string &name);
+
 /// An image that holds the named kernels for an architecture ("sm_90"), in a format that only the
 /// fake reads. It also reads PTX and true cubins.
 std::vector<unsigned char> image(const std::string &architecture,
