@@ -4,7 +4,8 @@
     bench/step.py [--seq=128] [--batch=8] [--steps=5] [--peer='COMMAND']
 
 COMMAND is run alternately with seqpar-run; its last line must be a JSON object with `step_s_median`. Prints JSON lines;
-`ratio` is the peer's time over ours. Compare ratios only: absolute times are the machine's.
+`ratio` is the peer's time over ours, or the CPU time of a step on eight ranks over that on one. Compare ratios only:
+absolute times are the machine's.
 """
 import argparse
 import json
@@ -21,18 +22,33 @@ RUN = os.path.join(ROOT, "build", "bin", "seqpar-run")
 
 
 def run(model, options, sp):
-    """Median milliseconds of the steps after the second, CPU seconds and peak MiB of the whole process."""
+    """Median milliseconds and CPU seconds of the steps after the second, peak MiB, CPU seconds until the first has ended."""
     with tempfile.TemporaryDirectory() as folder:
         log = os.path.join(folder, "log.jsonl")
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([RUN, os.path.join(ROOT, "models", model), f"--sp={sp}", f"--seq-length={options.seq}",
-                        f"--global-batch={options.batch}", "--data=synthetic", f"--steps={options.steps + 2}",
-                        f"--log={log}"], check=True, stdout=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        open(log, "w").close()
+        command = [RUN, os.path.join(ROOT, "models", model), f"--sp={sp}", f"--seq-length={options.seq}",
+                   f"--global-batch={options.batch}", "--data=synthetic", f"--steps={options.steps + 2}", f"--log={log}"]
+        marks = []  # CPU seconds of the process when each step had ended
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None:
+                with open(log) as f:
+                    lines = f.read().count("\n")
+                if lines > len(marks):
+                    marks += [cpu_seconds(process.pid)] * (lines - len(marks))
+                time.sleep(0.005)
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
         with open(log) as f:
             times = [json.loads(line)["step_ms"] for line in f][2:]
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return statistics.median(times), cpu, after.ru_maxrss / 1024
+    steps = [after - before for before, after in zip(marks[1:], marks[2:options.steps + 1])]
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return statistics.median(times), statistics.median(steps), peak, marks[0]
+
+
+def cpu_seconds(process):
+    with open(f"/proc/{process}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def compile_seconds(model, sp, seq):
@@ -51,7 +67,7 @@ def main():
     parser.add_argument("--peer", default="")
     options = parser.parse_args()
     record = {"bench": "step", "model": "bert-base", "dtype": "fp32", "seq": options.seq, "batch": options.batch}
-    ours, cpu, memory = run("bert-base.mlir", options, 1)
+    ours, cpu, memory, start = run("bert-base.mlir", options, 1)
     record.update(step_ms=round(ours, 1), peak_mib=round(memory))
     if options.peer:
         output = subprocess.run(shlex.split(options.peer), check=True, capture_output=True, text=True).stdout
@@ -62,9 +78,10 @@ def main():
                       peer_step_ms=round(1000 * peer["step_s_median"], 1), peer_peak_mib=peer.get("peak_rss_mib"),
                       ratio=round(1000 * peer["step_s_median"] / ours, 3))
     print(json.dumps(record), flush=True)
-    eight, cpu8, memory8 = run("bert-base.mlir", options, 8)
+    eight, cpu8, memory8, start8 = run("bert-base.mlir", options, 8)
     print(json.dumps({**record, "bench": "cpu-time-of-eight-ranks", "sp": 8, "step_ms": round(eight, 1),
-                      "peak_mib": round(memory8), "ratio": round(cpu8 / cpu, 3)}), flush=True)
+                      "peak_mib": round(memory8), "cpu_s": round(cpu8, 3), "ratio": round(cpu8 / cpu, 3),
+                      "start_ratio": round(start8 / start, 3)}), flush=True)
     print(json.dumps({"bench": "compile", "model": "bert-large", "sp": 8, "seq": 512,
                       "seconds": round(compile_seconds("bert-large.mlir", 8, 512), 3)}), flush=True)
 
