@@ -64,7 +64,7 @@ protected:
 };
 
 TEST_F(GemmCuda, TheFastestCandidateIsTakenAndKept) {
-  fakecublaslt::configure({.extraMicroseconds = {6000, 0, 3000}});
+  fakecublaslt::configure({.extraMicroseconds = {40000, 0, 40000}});
   auto first = device();
   multiply(*first);
   auto counts = fakecublaslt::takeCounts();
