@@ -27,6 +27,7 @@ def run_unit(total, build="build", only=None, environment=None):
     """Every GoogleTest program of a build, or those named."""
     directory = os.path.join(ROOT, build, "test", "unit")
     programs = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+    programs = [program for program in programs if not program.endswith(".so")]
     for program in programs:
         path = os.path.join(directory, program)
         if not os.access(path, os.X_OK) or os.path.isdir(path) or (only and program not in only):
