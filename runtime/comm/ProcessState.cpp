@@ -375,6 +375,8 @@ void ProcessState::end(const std::string &message, int status) {
       for (;;) // another thread ends the process
         changed.wait(lock);
     status = faultStatus;
+    // A process that was stopped may have to read first that the others have ended without it.
+    changed.wait_for(lock, milliseconds(200), [&] { return printed; });
     auto until = Clock::now() + kPrintTime;
     while (!printed && printer() != index() && Clock::now() < until)
       changed.wait_for(lock, milliseconds(100));

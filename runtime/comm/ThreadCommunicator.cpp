@@ -57,7 +57,7 @@ ThreadCommunicator::Clock::time_point ThreadCommunicator::deadline() const {
 }
 
 // False when the time is up. Time in which the whole process was stopped does not count, so it
-// sleeps for a second at a time and moves the deadline when that has been many.
+// sleeps for a second at a time and moves the deadline when that has been longer.
 bool ThreadCommunicator::sleep(Lock &lock, std::condition_variable &wake,
                                Clock::time_point &until) {
   auto begin = Clock::now();
@@ -68,7 +68,7 @@ bool ThreadCommunicator::sleep(Lock &lock, std::condition_variable &wake,
   } else {
     auto slice = std::min(until, begin + std::chrono::seconds(1));
     wake.wait_until(lock, slice);
-    if (Clock::now() > slice + std::chrono::seconds(2))
+    if (Clock::now() > slice + std::chrono::milliseconds(500))
       until += Clock::now() - slice;
   }
   waited += static_cast<uint64_t>((Clock::now() - begin).count());
