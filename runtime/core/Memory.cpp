@@ -35,12 +35,15 @@ uint64_t machineMemory() {
   return kUnknown;
 }
 
-// Bytes of arena buffers that hold data in transit; overlapping ones count once.
+// Bytes of arena buffers that hold data in transit, in all slots; overlapping ones count once.
 uint64_t communicationBytes(const Stage &stage) {
   std::vector<std::pair<uint64_t, uint64_t>> ranges;
   for (const Buffer *buffer : *stage.buffers())
-    if (buffer->communication() && buffer->segment() == Segment::Arena)
-      ranges.emplace_back(buffer->offset(), buffer->offset() + buffer->bytes());
+    for (int slot = 0; slot < (buffer->slot_bytes() ? stage.slots() : 1); ++slot)
+      if (buffer->communication() && buffer->segment() == Segment::Arena) {
+        uint64_t begin = buffer->offset() + static_cast<uint64_t>(slot) * buffer->slot_bytes();
+        ranges.emplace_back(begin, begin + buffer->bytes());
+      }
   std::sort(ranges.begin(), ranges.end());
   uint64_t total = 0, end = 0;
   for (auto [begin, next] : ranges) {

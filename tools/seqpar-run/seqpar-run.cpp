@@ -46,7 +46,8 @@ void addCompileOptions(CLI::App &app, Options &options) {
   add("--sp", options.compile.sp, "sequence-parallel ranks");
   add("--pp", options.compile.pp, "pipeline stages");
   add("--dp", options.compile.dp, "data-parallel replicas");
-  add("--micro-batch", options.microBatch, "samples of one micro-batch and replica (default: all of the replica's)");
+  add("--micro-batch", options.microBatch, "samples of one micro-batch and replica (default: all of the replica's; with pipeline stages as many as "
+                       "leave two micro-batches a stage)");
   add("--global-batch", options.globalBatch, "samples of one step over all replicas (default: 16)");
   add("--seq-length", options.seqLength, "positions of one sample (default: 128, or what the model has if less)");
   add("--mlm-chunk", options.compile.chunk, "masked positions that the MLM head computes at a time");
@@ -102,6 +103,17 @@ std::string divisorsOf(int64_t n) {
   return text;
 }
 
+/// All of a replica's samples, or, with a pipeline, the most that leave each stage two micro-batches: then at most a
+/// third of a step passes while the pipeline fills and empties, if the samples suffice.
+int64_t defaultMicroBatch(int64_t samples, int64_t stages) {
+  if (stages == 1)
+    return samples;
+  int64_t size = std::max<int64_t>(1, samples / (2 * stages));
+  while (samples % size)
+    --size;
+  return size;
+}
+
 void resolveBatch(Options &options) {
   if (!options.run.batchFrom.empty())
     readBatchShape(options);
@@ -114,7 +126,7 @@ void resolveBatch(Options &options) {
     usage(fmt::format("--dp={} does not divide the global batch of {}; possible: {}", compile.dp, options.globalBatch,
                       divisorsOf(options.globalBatch)));
   int64_t perReplica = options.globalBatch / compile.dp;
-  compile.microBatch = options.microBatch ? options.microBatch : perReplica;
+  compile.microBatch = options.microBatch ? options.microBatch : defaultMicroBatch(perReplica, compile.pp);
   if (perReplica % compile.microBatch)
     usage(fmt::format("--micro-batch={} does not divide the {} samples of a replica; possible: {}", compile.microBatch,
                       perReplica, divisorsOf(perReplica)));
