@@ -14,6 +14,19 @@ namespace seqpar::rt {
 
 namespace {
 
+/// Processes that torchrun has started would each train alone: they are joined through MPI.
+void refuseTorchrun() {
+  const char *size = std::getenv("WORLD_SIZE"), *rank = std::getenv("RANK");
+  bool joined = std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMIX_RANK") ||
+                std::getenv("SLURM_STEP_NUM_TASKS");
+  if (size && rank && std::atoi(size) > 1 && !joined)
+    throw UsageError(
+        fmt::format("--device=cuda: found RANK={} and WORLD_SIZE={}, as torchrun sets "
+                    "them; processes are joined through MPI: start them with mpirun or "
+                    "srun, or one process for all GPUs of a machine",
+                    rank, size));
+}
+
 #ifdef SEQPAR_HAVE_CUDA
 
 /// Number of this process among those of its machine, as the launcher says; 0 without one.
@@ -30,19 +43,6 @@ struct Placement {
   int devices = 1, first = 0, count = 1; ///< count: ranks of this process, from `first` on
   int deviceOf(int rank) const { return (localProcess() * count + rank - first) % devices; }
 };
-
-/// Processes that torchrun has started would each train alone: they are joined through MPI.
-void refuseTorchrun() {
-  const char *size = std::getenv("WORLD_SIZE"), *rank = std::getenv("RANK");
-  bool joined = std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMIX_RANK") ||
-                std::getenv("SLURM_STEP_NUM_TASKS");
-  if (size && rank && std::atoi(size) > 1 && !joined)
-    throw UsageError(
-        fmt::format("--device=cuda: found RANK={} and WORLD_SIZE={}, as torchrun sets "
-                    "them; processes are joined through MPI: start them with mpirun or "
-                    "srun, or one process for all GPUs of a machine",
-                    rank, size));
-}
 
 DeviceFactory cudaFactory() {
   refuseTorchrun();
@@ -77,19 +77,6 @@ DeviceFactory cudaFactory() {
 bool hasGpu() { return probeCuda(cudaOptionsFromEnvironment()).devices > 0; }
 
 #else
-
-/// Processes that torchrun has started would each train alone: they are joined through MPI.
-void refuseTorchrun() {
-  const char *size = std::getenv("WORLD_SIZE"), *rank = std::getenv("RANK");
-  bool joined = std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMIX_RANK") ||
-                std::getenv("SLURM_STEP_NUM_TASKS");
-  if (size && rank && std::atoi(size) > 1 && !joined)
-    throw UsageError(
-        fmt::format("--device=cuda: found RANK={} and WORLD_SIZE={}, as torchrun sets "
-                    "them; processes are joined through MPI: start them with mpirun or "
-                    "srun, or one process for all GPUs of a machine",
-                    rank, size));
-}
 
 DeviceFactory cudaFactory() {
   refuseTorchrun();
