@@ -134,6 +134,7 @@ void ThreadCommunicator::copy(Lock &lock, Message &mine, Message &other) {
     state.abortLocked(why);
     mine.setDone();
     other.setDone();
+    cancelAll(lock); // what else this rank has posted may be on its way
     throw Error(why);
   }
   lock.unlock();
