@@ -20,11 +20,22 @@ int narrow(int64_t value, const char *name) {
   return int(value);
 }
 
-void fill(::seqpar::cuda::AttentionParameters &p, const AttentionShape &shape,
-          const AttentionDropout &dropout, DropoutWords words) {
+/// What both directions have.
+template <typename Args>
+::seqpar::cuda::AttentionParameters commonParameters(const Args &args, DropoutWords words) {
+  checkAttention(args.shape, args.dropout);
+  const AttentionShape &shape = args.shape;
+  const AttentionDropout &dropout = args.dropout;
   if (shape.batch > 65535 || shape.heads > 65535)
     fail("attention: expected at most 65535 samples and heads, found {} and {}", shape.batch,
          shape.heads);
+  ::seqpar::cuda::AttentionParameters p{};
+  p.q = args.q;
+  p.k = args.k;
+  p.v = args.v;
+  p.mask = args.mask;
+  p.lse = const_cast<float *>(args.lse);
+  p.initialize = args.initialize;
   p.batch = int(shape.batch);
   p.heads = int(shape.heads);
   p.queries = narrow(shape.queries, "the number of queries");
@@ -33,7 +44,7 @@ void fill(::seqpar::cuda::AttentionParameters &p, const AttentionShape &shape,
   p.maskOffset = int(shape.maskOffset);
   p.scale = shape.scale;
   if (dropout.rate == 0)
-    return;
+    return p;
   p.samples = dropout.samples;
   p.seed = words.seed;
   p.step = words.step;
@@ -42,6 +53,11 @@ void fill(::seqpar::cuda::AttentionParameters &p, const AttentionShape &shape,
   p.keptScale = 1 / (1 - dropout.rate);
   p.queryOffset = unsigned(dropout.queryOffset);
   p.keyOffset = unsigned(dropout.keyOffset);
+  return p;
+}
+
+template <typename Args>::seqpar::cuda::AttentionConfig configOf(const Args &args) {
+  return {AttentionStorage::F32, int(args.shape.headDim), args.dropout.rate > 0};
 }
 
 } // namespace
@@ -75,41 +91,25 @@ void Attention::launch(Kernel kernel, const Config &config, Parameters &paramete
 
 void Attention::forward(const AttentionForwardArgs &args, DropoutWords words,
                         const Stream &stream) {
-  checkAttention(args.shape, args.dropout);
-  Config config{AttentionStorage::F32, int(args.shape.headDim), args.dropout.rate > 0};
-  Parameters p{};
-  fill(p, args.shape, args.dropout, words);
-  p.q = args.q;
-  p.k = args.k;
-  p.v = args.v;
-  p.mask = args.mask;
+  Config config = configOf(args);
+  Parameters p = commonParameters(args, words);
   p.accumulator = args.out;
   p.out = args.out;
-  p.lse = args.lse;
   p.sum = args.sum;
-  p.initialize = args.initialize;
   p.finish = args.finish;
   launch(Kernel::Forward, config, p, stream);
 }
 
 void Attention::backward(const AttentionBackwardArgs &args, DropoutWords words,
                          const Stream &stream) {
-  checkAttention(args.shape, args.dropout);
-  Config config{AttentionStorage::F32, int(args.shape.headDim), args.dropout.rate > 0};
-  Parameters p{};
-  fill(p, args.shape, args.dropout, words);
-  p.q = args.q;
-  p.k = args.k;
-  p.v = args.v;
-  p.mask = args.mask;
+  Config config = configOf(args);
+  Parameters p = commonParameters(args, words);
   p.out = const_cast<float *>(args.out);
-  p.lse = const_cast<float *>(args.lse);
   p.dout = args.dout;
   p.delta = args.delta;
   p.dq = args.dq;
   p.dk = args.dk;
   p.dv = args.dv;
-  p.initialize = args.initialize;
   p.accumulateKV = args.accumulateKV;
   if (args.initialize)
     launch(Kernel::Delta, config, p, stream);

@@ -7,6 +7,7 @@
 
 #include "CommunicatorConformance.h"
 #include "ProcessState.h"
+#include "RunThreads.h"
 
 #include <gmock/gmock.h>
 
@@ -122,19 +123,7 @@ template <int kProcesses> std::vector<std::string> runLinked(Grid grid, const Ra
   std::vector<std::string> errors(static_cast<size_t>(grid.size()));
   onProcesses(kProcesses, [&](Processes &processes) {
     ThreadGroup group(grid, &processes);
-    std::vector<std::thread> threads;
-    for (int i = 0; i < group.localRanks(); ++i)
-      threads.emplace_back([&, rank = group.firstRank() + i] {
-        auto communicator = group.communicator(rank);
-        try {
-          body(*communicator);
-        } catch (const std::exception &error) {
-          communicator->abort(error.what());
-          errors[static_cast<size_t>(rank)] = group.abortMessage();
-        }
-      });
-    for (std::thread &thread : threads)
-      thread.join();
+    runRanks(group, body, errors);
     // No process may end while another one's ranks wait for its abort.
     processes.agree("the end of the case", "");
   });

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "CommunicatorConformance.h"
+#include "RunThreads.h"
 #include "seqpar/rt/Processes.h"
 
 #include <gmock/gmock.h>
@@ -16,7 +17,6 @@
 #include <ctime>
 #include <exception>
 #include <numeric>
-#include <thread>
 
 namespace seqpar::rt::test {
 
@@ -28,7 +28,6 @@ Processes *processes = nullptr;
 std::vector<std::string> gather(Grid grid, const std::vector<std::string> &own) {
   constexpr size_t kRoom = 300;
   ThreadGroup group(grid, processes);
-  std::vector<std::thread> threads;
   std::vector<std::string> all(static_cast<size_t>(grid.size()));
   // A process may have no rank of this grid: the ranks of another grid carry the texts.
   Grid one{1, 1, processes->count()};
@@ -49,19 +48,7 @@ std::vector<std::string> runProcesses(Grid grid, const RankBody &body) {
   std::vector<std::string> errors(static_cast<size_t>(grid.size()));
   {
     ThreadGroup group(grid, processes);
-    std::vector<std::thread> threads;
-    for (int i = 0; i < group.localRanks(); ++i)
-      threads.emplace_back([&, rank = group.firstRank() + i] {
-        auto communicator = group.communicator(rank);
-        try {
-          body(*communicator);
-        } catch (const std::exception &error) {
-          communicator->abort(error.what());
-          errors[static_cast<size_t>(rank)] = group.abortMessage();
-        }
-      });
-    for (std::thread &thread : threads)
-      thread.join();
+    runRanks(group, body, errors);
   }
   return gather(grid, errors);
 }
