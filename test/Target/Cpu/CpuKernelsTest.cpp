@@ -1,6 +1,6 @@
 //===- CpuKernelsTest.cpp - native row kernels against the interpreter ----===//
 #include "NativeImage.h"
-#include "RowKernelFixture.h"
+#include "RowKernelCases.h"
 
 #include "seqpar/Target/Cpu/EmitCpu.h"
 
@@ -88,6 +88,20 @@ class CpuKernelColumns : public CpuKernels, public testing::WithParamInterface<i
 
 INSTANTIATE_TEST_SUITE_P(Columns, CpuKernelColumns, testing::Values(1, 7, 16, 33, 768));
 
+class CpuSharedKernels : public CpuKernels,
+                         public testing::WithParamInterface<std::tuple<int64_t, SharedCase>> {};
+
+INSTANTIATE_TEST_SUITE_P(Columns, CpuSharedKernels,
+                         testing::Combine(testing::Values<int64_t>(1, 7, 16, 33, 768),
+                                          testing::ValuesIn(sharedCases())),
+                         [](const auto &info) { return nameOfShared(info); });
+
+TEST_P(CpuSharedKernels, isAsInterpreted) {
+  auto [columns, shared] = GetParam();
+  shared.run(context, columns,
+             [&](RowKernelCase &kernel, double tolerance) { check(kernel, tolerance); });
+}
+
 // Not one column: its variance is 0.
 class CpuKernelManyColumns : public CpuKernels, public testing::WithParamInterface<int64_t> {};
 
@@ -116,75 +130,6 @@ TEST_P(CpuKernelColumns, layerNormGradInPlace) {
   for (unsigned input : {0, 4}) {
     RowKernelCase kernel(context, "layer-norm-grad.mlir", {5, GetParam()});
     kernel.shareMemory(0, input);
-    check(kernel);
-  }
-}
-
-TEST_P(CpuKernelColumns, gelu) {
-  for (const char *file :
-       {"bias-gelu-tanh.mlir", "gelu-tanh-grad.mlir", "bias-gelu-erf.mlir", "gelu-erf-grad.mlir"}) {
-    RowKernelCase kernel(context, file, {5, GetParam()});
-    check(kernel);
-    kernel.shareMemory(0, 0);
-    check(kernel);
-  }
-}
-
-TEST_P(CpuKernelColumns, crossEntropy) {
-  RowKernelCase kernel(context, "cross-entropy.mlir", {9, GetParam(), GetParam()});
-  kernel.operands[2].i[0] = -1;
-  check(kernel);
-  kernel.shareMemory(0, 0);
-  check(kernel);
-}
-
-TEST_P(CpuKernelColumns, embedding) {
-  RowKernelCase kernel(context, "embedding.mlir", {9, GetParam()});
-  for (int operand : {3, 4, 5})
-    kernel.operands[operand].i[2] = -1;
-  check(kernel);
-}
-
-TEST_P(CpuKernelColumns, scatter) {
-  RowKernelCase kernel(context, "scatter.mlir", {9, GetParam()});
-  for (int64_t row = 0; row < 9; ++row)
-    kernel.operands[2].i[row] = row == 4 ? -1 : 8 - row;
-  check(kernel);
-}
-
-TEST_P(CpuKernelColumns, adamw) {
-  RowKernelCase kernel(context, "adamw.mlir", {5, GetParam()});
-  for (double &value : kernel.operands[3].f)
-    value = std::fabs(value);
-  kernel.operands[4].f = {1e-3};
-  kernel.operands[5].f = {10};
-  kernel.operands[6].f = {1000};
-  check(kernel);
-}
-
-TEST_P(CpuKernelColumns, biasResidual) {
-  RowKernelCase kernel(context, "bias-residual.mlir", {5, GetParam()});
-  check(kernel, 1e-6);
-  kernel.shareMemory(0, 2);
-  check(kernel, 1e-6);
-}
-
-TEST_P(CpuKernelColumns, integers) {
-  RowKernelCase kernel(context, "integers.mlir", {9, GetParam()});
-  for (int64_t &sample : kernel.operands[1].i)
-    sample = sample * 1234567 % 0x7fffffff;
-  check(kernel);
-  kernel.shareMemory(0, 0);
-  check(kernel);
-}
-
-TEST_P(CpuKernelColumns, dropout) {
-  for (int64_t training : {0, 1}) {
-    RowKernelCase kernel(context, "dropout.mlir", {9, GetParam()});
-    kernel.operands[3].i = {65535};
-    kernel.operands[4].i = {training};
-    check(kernel);
-    kernel.shareMemory(0, 0);
     check(kernel);
   }
 }

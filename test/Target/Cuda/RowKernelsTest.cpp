@@ -4,15 +4,15 @@
 //
 //===----------------------------------------------------------------------===//
 #include "HostRowKernels.h"
-#include "RowKernelFixture.h"
+#include "RowKernelCases.h"
 
 #include "seqpar/Target/Cuda/EmitCuda.h"
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <map>
 #include <memory>
+#include <tuple>
 
 using namespace mlir;
 using namespace seqpar;
@@ -86,7 +86,7 @@ private:
   std::unique_ptr<HostRowKernels> host;
 };
 
-class CudaRowKernels : public testing::TestWithParam<int64_t> {
+class CudaKernels : public testing::Test {
 protected:
   void check(RowKernelCase &kernel, double tolerance = 1e-5) {
     const Kernel &compiled = all.find(kernel);
@@ -103,7 +103,23 @@ protected:
   MLIRContext &context = all.context;
 };
 
+class CudaRowKernels : public CudaKernels, public testing::WithParamInterface<int64_t> {};
+
 INSTANTIATE_TEST_SUITE_P(Columns, CudaRowKernels, testing::ValuesIn(kColumns));
+
+class CudaSharedKernels : public CudaKernels,
+                          public testing::WithParamInterface<std::tuple<int64_t, SharedCase>> {};
+
+INSTANTIATE_TEST_SUITE_P(Columns, CudaSharedKernels,
+                         testing::Combine(testing::ValuesIn(kColumns),
+                                          testing::ValuesIn(sharedCases())),
+                         [](const auto &info) { return nameOfShared(info); });
+
+TEST_P(CudaSharedKernels, isAsInterpreted) {
+  auto [columns, shared] = GetParam();
+  shared.run(context, columns,
+             [&](RowKernelCase &kernel, double tolerance) { check(kernel, tolerance); });
+}
 
 TEST_P(CudaRowKernels, layerNorm) {
   if (GetParam() == 1)
@@ -135,77 +151,6 @@ TEST_P(CudaRowKernels, layerNormGradIn16Bits) {
     kernel.tolerances[5] = type == StringRef("bf16") ? 0x1p-8 : 0x1p-11;
     check(kernel);
     kernel.shareMemory(0, 4);
-    check(kernel);
-  }
-}
-
-TEST_P(CudaRowKernels, gelu) {
-  for (const char *file :
-       {"bias-gelu-tanh.mlir", "gelu-tanh-grad.mlir", "bias-gelu-erf.mlir", "gelu-erf-grad.mlir"}) {
-    RowKernelCase kernel(context, file, {5, GetParam()});
-    check(kernel);
-    kernel.shareMemory(0, 0);
-    check(kernel);
-  }
-}
-
-TEST_P(CudaRowKernels, crossEntropy) {
-  RowKernelCase kernel(context, "cross-entropy.mlir", {9, GetParam(), GetParam()});
-  kernel.operands[2].i[0] = -1;
-  check(kernel);
-  kernel.shareMemory(0, 0);
-  check(kernel);
-}
-
-TEST_P(CudaRowKernels, embedding) {
-  RowKernelCase kernel(context, "embedding.mlir", {9, GetParam()});
-  for (int operand : {3, 4, 5})
-    kernel.operands[operand].i[2] = -1;
-  check(kernel);
-}
-
-TEST_P(CudaRowKernels, scatter) {
-  for (int64_t rows : {1, 9, 300}) {
-    RowKernelCase kernel(context, "scatter.mlir", {rows, GetParam()});
-    for (int64_t row = 0; row < rows; ++row)
-      kernel.operands[2].i[row] = row == 4 ? -1 : rows - 1 - row;
-    check(kernel);
-  }
-}
-
-TEST_P(CudaRowKernels, adamw) {
-  RowKernelCase kernel(context, "adamw.mlir", {5, GetParam()});
-  for (double &value : kernel.operands[3].f)
-    value = std::fabs(value);
-  kernel.operands[4].f = {1e-3};
-  kernel.operands[5].f = {10};
-  kernel.operands[6].f = {1000};
-  check(kernel);
-}
-
-TEST_P(CudaRowKernels, biasResidual) {
-  RowKernelCase kernel(context, "bias-residual.mlir", {5, GetParam()});
-  check(kernel, 1e-6);
-  kernel.shareMemory(0, 2);
-  check(kernel, 1e-6);
-}
-
-TEST_P(CudaRowKernels, integers) {
-  RowKernelCase kernel(context, "integers.mlir", {9, GetParam()});
-  for (int64_t &sample : kernel.operands[1].i)
-    sample = sample * 1234567 % 0x7fffffff;
-  check(kernel);
-  kernel.shareMemory(0, 0);
-  check(kernel);
-}
-
-TEST_P(CudaRowKernels, dropout) {
-  for (int64_t training : {0, 1}) {
-    RowKernelCase kernel(context, "dropout.mlir", {9, GetParam()});
-    kernel.operands[3].i = {65535};
-    kernel.operands[4].i = {training};
-    check(kernel);
-    kernel.shareMemory(0, 0);
     check(kernel);
   }
 }
