@@ -162,8 +162,8 @@ template <typename T, int headDim, bool withDropout, bool warpgroup> struct Back
 
   const AttentionParameters &p;
   Head head;
-  int lead; ///< keys that the first tile begins before key 0
-  int firstQuery, warpRow;
+  int lead;                     ///< keys that the first tile begins before key 0
+  int firstQuery, warpRow, row; ///< of the block; of this warp and of this lane in the block
   char *queries, *keyTiles;
   float lse[M][2], delta[M][2]; ///< lse in powers of 2
   Accumulators<M, D / 8> dq;
@@ -171,15 +171,15 @@ template <typename T, int headDim, bool withDropout, bool warpgroup> struct Back
 
   __device__ explicit BackwardQueries(const AttentionParameters &p)
       : p(p), head(p, headDim), lead(attentionLead(p, kConfig)), firstQuery(blockIdx.x * kQueries),
-        warpRow(threadIdx.x / 32 * 16 * M), queries(sharedMemory()),
-        keyTiles(queries + 2 * kQueryTileBytes) {}
+        warpRow(threadIdx.x / 32 * 16 * M), row(warpRow + threadIdx.x % 32 / 4),
+        queries(sharedMemory()), keyTiles(queries + 2 * kQueryTileBytes) {}
 
   __device__ void loadStatistics() {
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        int query = firstQuery + warpRow + 16 * m + 8 * r + threadIdx.x % 32 / 4;
+        int query = firstQuery + row + 16 * m + 8 * r;
         bool inside = query < p.queries;
         lse[m][r] = inside ? p.lse[head.statistic() + query] * kLog2E : 0.0f;
         delta[m][r] = inside ? p.delta[head.statistic() + query] : 0.0f;
@@ -191,13 +191,6 @@ template <typename T, int headDim, bool withDropout, bool warpgroup> struct Back
                                            p.queries);
     Use::template copy<kQueries, kThreads>(queries + kQueryTileBytes, p.dout, head.query(),
                                            head.stride, firstQuery, p.queries);
-  }
-  __device__ void copyKeys(int tile, int stage) {
-    int first = tile * kKeys - lead;
-    char *to = keyTiles + stage * 2 * kKeyTileBytes;
-    Use::template copy<kKeys, kThreads>(to, p.k, head.key(), head.stride, first, p.keys);
-    Use::template copy<kKeys, kThreads>(to + kKeyTileBytes, p.v, head.key(), head.stride, first,
-                                        p.keys);
   }
 
   __device__ void probabilities(Accumulators<M, N> &s, const KeyBits<kKeys> &bits) {
@@ -230,34 +223,6 @@ template <typename T, int headDim, bool withDropout, bool warpgroup> struct Back
     Use::multiplyAddColumns(dq, left, key);
   }
 
-  __device__ void loop() {
-    int tiles = (p.keys + lead + kKeys - 1) / kKeys, stage = 0;
-    KeyBits<kKeys> bits;
-    int tile = nextKeyTile(bits, head.mask(), 0, tiles, lead, p.keys);
-    if (tile == tiles)
-      return;
-    copyQueries();
-    copyKeys(tile, stage);
-    copyAsyncCommit();
-    while (tile < tiles) {
-      KeyBits<kKeys> nextBits;
-      int next = nextKeyTile(nextBits, head.mask(), tile + 1, tiles, lead, p.keys);
-      if (next < tiles)
-        copyKeys(next, 1 - stage);
-      copyAsyncCommit();
-      if constexpr (withDropout)
-        keep.drawRowsOfQueries(p, firstQuery + warpRow + threadIdx.x % 32 / 4, tile * kKeys - lead);
-      copyAsyncWait<1>();
-      Use::afterCopies();
-      __syncthreads();
-      fold(bits, stage);
-      __syncthreads(); // before the next but one tile is copied over this one
-      tile = next;
-      bits = nextBits;
-      stage = 1 - stage;
-    }
-  }
-
   __device__ void end() {
     scaleBy(dq, p.scale);
     storeFloats<headDim>(dq, p.dq + head.query(), head.stride, firstQuery + warpRow, p.queries,
@@ -282,7 +247,7 @@ __device__ void backwardQueries(const AttentionParameters &p) {
   BackwardQueries<T, headDim, withDropout, warpgroup> block(p);
   block.dq.clear();
   block.loadStatistics();
-  block.loop();
+  foldKeyTiles(block);
   block.end();
 }
 

@@ -36,12 +36,9 @@ template <typename T, int headDim, bool withDropout, bool warpgroup> struct Forw
         row(threadIdx.x / 32 * 16 * M + threadIdx.x % 32 / 4), queries(sharedMemory()),
         keyTiles(queries + kTiling.rows * 2 * D) {}
 
-  __device__ void copyKeys(int tile, int stage) {
-    char *to = keyTiles + stage * 2 * kKeyTileBytes;
-    int first = tile * kKeys - lead;
-    Use::template copy<kKeys, kThreads>(to, p.k, head.key(), head.stride, first, p.keys);
-    Use::template copy<kKeys, kThreads>(to + kKeyTileBytes, p.v, head.key(), head.stride, first,
-                                        p.keys);
+  __device__ void copyQueries() {
+    Use::template copy<kTiling.rows, kThreads>(queries, p.q, head.query(), head.stride, firstQuery,
+                                               p.queries);
   }
 
   __device__ void begin() {
@@ -126,35 +123,6 @@ template <typename T, int headDim, bool withDropout, bool warpgroup> struct Forw
     Use::multiplyAddColumns(out, probabilities, keys + kKeyTileBytes);
   }
 
-  __device__ void loop() {
-    int tiles = (p.keys + lead + kKeys - 1) / kKeys, stage = 0;
-    KeyBits<kKeys> bits;
-    int tile = nextKeyTile(bits, head.mask(), 0, tiles, lead, p.keys);
-    if (tile == tiles)
-      return;
-    Use::template copy<kTiling.rows, kThreads>(queries, p.q, head.query(), head.stride, firstQuery,
-                                               p.queries);
-    copyKeys(tile, stage);
-    copyAsyncCommit();
-    while (tile < tiles) {
-      KeyBits<kKeys> nextBits;
-      int next = nextKeyTile(nextBits, head.mask(), tile + 1, tiles, lead, p.keys);
-      if (next < tiles)
-        copyKeys(next, 1 - stage);
-      copyAsyncCommit();
-      if constexpr (withDropout)
-        keep.drawRowsOfQueries(p, firstQuery + row, tile * kKeys - lead);
-      copyAsyncWait<1>();
-      Use::afterCopies();
-      __syncthreads();
-      fold(bits, stage);
-      __syncthreads(); // before the next but one tile is copied over this one
-      tile = next;
-      bits = nextBits;
-      stage = 1 - stage;
-    }
-  }
-
   /// The normalised result goes through the queries' memory, so that whole rows are written.
   __device__ void writeOut() {
     int lane = threadIdx.x % 32, firstRow = threadIdx.x / 32 * 16 * M;
@@ -210,7 +178,7 @@ template <typename T, int headDim, bool withDropout, bool warpgroup = false>
 __device__ void forward(const AttentionParameters &p) {
   Forward<T, headDim, withDropout, warpgroup> block(p);
   block.begin();
-  block.loop();
+  foldKeyTiles(block);
   block.end();
 }
 

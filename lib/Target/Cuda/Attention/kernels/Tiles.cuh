@@ -225,6 +225,48 @@ __device__ inline int nextKeyTile(KeyBits<columns> &bits, const int *mask, int t
   return tile;
 }
 
+/// Folds the tiles of keys and values that have a key that counts into a block of queries, which
+/// copies its own rows with the first of them. Each tile is copied while the one before it is
+/// worked on.
+template <typename Block> __device__ inline void foldKeyTiles(Block &block) {
+  constexpr int kKeys = Block::kKeys, kTileBytes = Block::kKeyTileBytes;
+  const AttentionParameters &p = block.p;
+  const int *mask = block.head.mask();
+  auto copyKeys = [&](int tile, int stage) {
+    char *to = block.keyTiles + stage * 2 * kTileBytes;
+    int first = tile * kKeys - block.lead;
+    Block::Use::template copy<kKeys, Block::kThreads>(to, p.k, block.head.key(), block.head.stride,
+                                                      first, p.keys);
+    Block::Use::template copy<kKeys, Block::kThreads>(to + kTileBytes, p.v, block.head.key(),
+                                                      block.head.stride, first, p.keys);
+  };
+  int tiles = (p.keys + block.lead + kKeys - 1) / kKeys, stage = 0;
+  KeyBits<kKeys> bits;
+  int tile = nextKeyTile(bits, mask, 0, tiles, block.lead, p.keys);
+  if (tile == tiles)
+    return;
+  block.copyQueries();
+  copyKeys(tile, stage);
+  copyAsyncCommit();
+  while (tile < tiles) {
+    KeyBits<kKeys> nextBits;
+    int next = nextKeyTile(nextBits, mask, tile + 1, tiles, block.lead, p.keys);
+    if (next < tiles)
+      copyKeys(next, 1 - stage);
+    copyAsyncCommit();
+    if constexpr (Block::kConfig.dropout)
+      block.keep.drawRowsOfQueries(p, block.firstQuery + block.row, tile * kKeys - block.lead);
+    copyAsyncWait<1>();
+    Block::Use::afterCopies();
+    __syncthreads();
+    block.fold(bits, stage);
+    __syncthreads(); // before the next but one tile is copied over this one
+    tile = next;
+    bits = nextBits;
+    stage = 1 - stage;
+  }
+}
+
 /// Which probabilities of a lane are kept: 16 bits for each 8 columns of 16 rows. Neighbouring
 /// lanes need the same Philox blocks, so each computes one of them and they exchange the outcome.
 /// The bits are drawn before the scores are computed, when registers are free.
