@@ -23,12 +23,15 @@ function(seqpar_add_runtime_library name)
   target_link_libraries(${name} PUBLIC ${ARG_LIBS} fmt::fmt Threads::Threads)
 endfunction()
 
+# Has TestPaths.h: where tests find their files. A header, so that only what includes it depends on the folders' names
+# and a compiler cache serves the other sources in any folder.
+set(SEQPAR_TEST_INCLUDE_DIR ${CMAKE_BINARY_DIR}/test/include)
+
 # A GoogleTest program in build/test/unit; tools/dev/check runs all that are there.
 function(seqpar_add_unit_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gtest GTest::gmock GTest::gtest_main)
-  target_compile_definitions(${name} PRIVATE SEQPAR_TEST_DIR="${PROJECT_SOURCE_DIR}/test"
-                                             SEQPAR_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  target_include_directories(${name} PRIVATE ${SEQPAR_TEST_INCLUDE_DIR})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test/unit)
 endfunction()

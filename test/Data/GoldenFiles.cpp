@@ -1,4 +1,5 @@
 #include "GoldenFiles.h"
+#include "TestPaths.h"
 
 #include "seqpar/rt/Error.h"
 #include "seqpar/rt/data/IndexedDataset.h"

@@ -1,6 +1,7 @@
 //===- GoldenSampleTest.cpp - samples, maps, blends and batches of the reference ------------===//
 
 #include "GoldenFiles.h"
+#include "TestPaths.h"
 #include "seqpar/rt/data/Prefetcher.h"
 #include "seqpar/rt/data/Samplers.h"
 

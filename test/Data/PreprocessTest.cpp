@@ -1,6 +1,7 @@
 #include "seqpar/rt/data/Preprocess.h"
 
 #include "GoldenFiles.h"
+#include "TestPaths.h"
 
 #include <gmock/gmock.h>
 

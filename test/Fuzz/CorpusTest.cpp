@@ -1,6 +1,7 @@
 // Runs every kept input through its fuzz target once, without libFuzzer.
 
 #include "Targets.h"
+#include "TestPaths.h"
 
 #include <filesystem>
 #include <fstream>

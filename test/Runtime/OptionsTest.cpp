@@ -1,5 +1,6 @@
 #include "MegatronFeed.h"
 #include "Memory.h"
+#include "TestPaths.h"
 #include "ToyModel.h"
 #include "seqpar/rt/Error.h"
 #include "seqpar/rt/RunOptions.h"

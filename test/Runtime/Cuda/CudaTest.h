@@ -4,6 +4,7 @@
 #include "FakeCuda/FakeCublasLt.h"
 #include "FakeCuda/FakeCuda.h"
 #include "FakeKernels.h"
+#include "TestPaths.h"
 
 #include "seqpar/rt/Error.h"
 #include "seqpar/rt/cuda/CudaDevice.h"

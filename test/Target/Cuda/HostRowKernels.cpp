@@ -1,5 +1,6 @@
 //===- HostRowKernels.cpp - CUDA text of row kernels run on the host -------===//
 #include "HostRowKernels.h"
+#include "TestPaths.h"
 
 #include <gtest/gtest.h>
 

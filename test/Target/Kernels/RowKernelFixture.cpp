@@ -1,5 +1,6 @@
 //===- RowKernelFixture.cpp - row kernels against the interpreter ---------===//
 #include "RowKernelFixture.h"
+#include "TestPaths.h"
 
 #include "mlir/Parser/Parser.h"
 
