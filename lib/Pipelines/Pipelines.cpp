@@ -54,11 +54,17 @@ static void buildPlan(OpPassManager &manager, const CompileOptions &options) {
   LocalizeOptions update;
   update.zero = options.zero;
   update.bucketBytes = options.bucketBytes;
+  update.lossScale = options.dtype == "fp16";
   manager.addPass(createLocalize(update));
   OrderTurnsOptions order;
   order.schedule = options.schedule;
   order.microBatches = options.microBatches;
   manager.addPass(createOrderTurns(order));
+  if (options.dtype != "fp32") {
+    MixedPrecisionOptions precision;
+    precision.dtype = options.dtype;
+    manager.addPass(createMixedPrecision(precision));
+  }
   if (options.recompute == "rows")
     manager.addPass(createRecomputeRows());
   manager.addPass(createFuseRows());
@@ -147,6 +153,7 @@ struct PhaseOptions : PassPipelineOptions<PhaseOptions> {
   Option<int64_t> seqLength{*this, "seq-length", llvm::cl::init(128), llvm::cl::desc("positions of one sample")};
   Option<int64_t> chunk{*this, "chunk", llvm::cl::init(128), llvm::cl::desc("masked rows computed at a time")};
   Option<double> dropout{*this, "dropout", llvm::cl::init(0.0), llvm::cl::desc("dropout rate")};
+  Option<std::string> dtype{*this, "dtype", llvm::cl::init("fp32"), llvm::cl::desc("fp32, bf16 or fp16")};
   Option<std::string> attention{*this, "attention", llvm::cl::init("ring"), llvm::cl::desc("ring or all-gather")};
   Option<bool> zero{*this, "zero", llvm::cl::init(true), llvm::cl::desc("share the update over dp and sp")};
   Option<int64_t> bucketBytes{*this, "bucket-bytes", llvm::cl::init(25 << 20),
@@ -164,6 +171,7 @@ struct PhaseOptions : PassPipelineOptions<PhaseOptions> {
     options.seqLength = seqLength;
     options.chunk = chunk;
     options.dropout = dropout;
+    options.dtype = dtype;
     options.attention = attention;
     options.zero = zero;
     options.bucketBytes = bucketBytes;

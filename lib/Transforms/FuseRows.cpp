@@ -91,6 +91,7 @@ public:
     OpBuilder inside(builder.getContext());
     inside.setInsertionPointToEnd(&region.front());
     plan::RowYieldOp::create(inside, loc, yielded);
+    eraseDeadRoundings(region.front());
     merged.getBody().takeBody(region);
     for (auto [old, result] : llvm::zip(replaced, merged.getResults()))
       old.replaceAllUsesWith(result);
@@ -146,8 +147,26 @@ private:
         mapping.map(argument, isInternal(op, i) ? getYielded(op.getInputs()[i])
                                                 : Value(body->getArgument(numbers.lookup({op, i}))));
       for (Operation &inner : old.without_terminator())
-        inside.clone(inner, mapping);
+        if (Value known = findUnrounded(inner))
+          mapping.map(inner.getResult(0), known);
+        else
+          inside.clone(inner, mapping);
     }
+  }
+
+  /// What `second` widens of what `first` has rounded, before the rounding: within a kernel there is
+  /// none. Null for any other op.
+  Value findUnrounded(Operation &inner) {
+    auto widen = dyn_cast<arith::ExtFOp>(inner);
+    auto rounded = widen ? mapping.lookupOrDefault(widen.getIn()).getDefiningOp<arith::TruncFOp>() : nullptr;
+    return rounded && rounded.getIn().getType() == widen.getType() ? rounded.getIn() : Value();
+  }
+
+  /// Roundings of values that are not stored any more.
+  static void eraseDeadRoundings(Block &body) {
+    for (auto round : llvm::make_early_inc_range(body.getOps<arith::TruncFOp>()))
+      if (round->use_empty())
+        round.erase();
   }
 
   Type getInsideType(unsigned number) {

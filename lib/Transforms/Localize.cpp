@@ -205,7 +205,7 @@ struct Localize : seqpar::impl::LocalizeBase<Localize> {
     for (auto metric : step.getMicroBatch().getOps<nn::AccumulateMetricOp>())
       noteMetric(metric, lowering, metrics);
     return failure(failed(lowerMicroBatch(step, lowering, metrics)) ||
-                   (builder.createBlock(&update.getBody()), failed(lowerUpdate(step, lowering, metrics))));
+                   (builder.createBlock(&update.getBody()), failed(lowerUpdate(step, lowering, metrics, lossScale))));
   }
 
   /// Those of the ranks of a stage, when they share the update.
@@ -221,6 +221,8 @@ struct Localize : seqpar::impl::LocalizeBase<Localize> {
     for (Operation &op : step.getMicroBatch().front())
       if (failed(lowering.lowerOp(&op)))
         return failure();
+    if (lossScale)
+      scaleSeeds(lowering);
     bool isLast = step.getStage().value_or(0) + 1 == static_cast<uint64_t>(lowering.getGrid().getPp());
     if (isLast && !metrics.mlm)
       return step.emitOpError("expected an nn.accumulate_metric mlm");
@@ -238,6 +240,24 @@ struct Localize : seqpar::impl::LocalizeBase<Localize> {
     for (auto sum : step.getUpdate().getOps<sp::SumStagesOp>())
       lowering.getParameter(getSummedParameter(sum)).setStages(sum.getStages());
     return success();
+  }
+
+  /// The backward starts from scaled weights of the losses; the metrics, scaled in the update, do not.
+  static void scaleSeeds(PlanLowering &lowering) {
+    using plan::InputKind;
+    plan::StageOp stage = lowering.getStage();
+    plan::MicroBatchOp microBatch = *stage.getOps<plan::MicroBatchOp>().begin();
+    for (auto [plain, scaled] : {std::pair(InputKind::InverseLossTokens, InputKind::ScaledInverseLossTokens),
+                                 std::pair(InputKind::InverseSamples, InputKind::ScaledInverseSamples)})
+      for (plan::InputOp input : llvm::to_vector(stage.getOps<plan::InputOp>())) {
+        if (input.getKind() != plain || llvm::none_of(input->getUsers(), [&](Operation *user) {
+              return microBatch->isProperAncestor(user);
+            }))
+          continue;
+        Value seed = lowering.getInput(scaled, {}, cast<MemRefType>(input.getType()).getElementType());
+        input.getResult().replaceUsesWithIf(
+            seed, [&](OpOperand &use) { return microBatch->isProperAncestor(use.getOwner()); });
+      }
   }
 
   void noteMetric(nn::AccumulateMetricOp op, PlanLowering &lowering, StepMetrics &metrics) {

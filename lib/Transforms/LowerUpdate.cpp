@@ -4,6 +4,8 @@
 #include "SumStages.h"
 #include "seqpar/Transforms/StageLayout.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace seqpar;
 
@@ -17,8 +19,8 @@ struct AdamW {
 
 class UpdateLowering {
 public:
-  UpdateLowering(nn::StepOp step, PlanLowering &lowering, const StepMetrics &metrics)
-      : step(step), lowering(lowering), metrics(metrics), builder(lowering.builder) {}
+  UpdateLowering(nn::StepOp step, PlanLowering &lowering, const StepMetrics &metrics, bool lossScale)
+      : step(step), lowering(lowering), metrics(metrics), lossScale(lossScale), builder(lowering.builder) {}
 
   LogicalResult run() {
     if (failed(readOptimizer()))
@@ -157,7 +159,10 @@ private:
     if (!axes.empty())
       reduce(norm, axes);
     RowKernel kernel(lowering, step, "norm", 1, 1);
-    kernel.store(sqrt(kernel.rowScalar(norm)), norm, plan::AccessKind::RowScalar);
+    RowExpr root = sqrt(kernel.rowScalar(norm));
+    if (lossScale)
+      root = root * toDouble(kernel.scalar(getScalar(plan::InputKind::InverseLossScale)));
+    kernel.store(root, norm, plan::AccessKind::RowScalar);
     kernel.finish();
   }
 
@@ -177,13 +182,22 @@ private:
     RowExpr total = toFloat(kernel.scalar(norm));
     RowExpr one = kernel.constant(1.0);
     RowExpr factor = select(greater(clip, kernel.constant(0.0)), min(one, clip / (total + 1e-6)), one);
+    if (lossScale)
+      factor = factor * kernel.scalar(getScalar(plan::InputKind::InverseLossScale));
     RowExpr clipped = g * factor;
     RowExpr newM = adamw.beta1 * m + (1.0 - adamw.beta1) * clipped;
     RowExpr newV = adamw.beta2 * v + (1.0 - adamw.beta2) * (clipped * clipped);
     RowExpr correctedV = newV * kernel.scalar(getScalar(plan::InputKind::BiasCorrection2));
     RowExpr step = rate * kernel.scalar(getScalar(plan::InputKind::BiasCorrection1));
     RowExpr decayed = group.decay ? p * (1.0 - rate * kernel.scalar(getScalar(plan::InputKind::WeightDecay))) : p;
-    kernel.store(decayed - step * newM / (sqrt(correctedV) + adamw.eps), parameter, plan::AccessKind::Row);
+    RowExpr newP = decayed - step * newM / (sqrt(correctedV) + adamw.eps);
+    if (lossScale) { // an overflow changes nothing
+      RowExpr finite = greater(kernel.constant(std::numeric_limits<float>::max()), total);
+      newP = select(finite, newP, p);
+      newM = select(finite, newM, m);
+      newV = select(finite, newV, v);
+    }
+    kernel.store(newP, parameter, plan::AccessKind::Row);
     kernel.store(newM, first, plan::AccessKind::Row);
     kernel.store(newV, second, plan::AccessKind::Row);
     kernel.finish();
@@ -194,6 +208,7 @@ private:
   nn::StepOp step;
   PlanLowering &lowering;
   const StepMetrics &metrics;
+  const bool lossScale;
   OpBuilder &builder;
   SegmentLayout layout;
   AdamW adamw{};
@@ -202,6 +217,7 @@ private:
 
 } // namespace
 
-LogicalResult seqpar::lowerUpdate(nn::StepOp step, PlanLowering &lowering, const StepMetrics &metrics) {
-  return UpdateLowering(step, lowering, metrics).run();
+LogicalResult seqpar::lowerUpdate(nn::StepOp step, PlanLowering &lowering, const StepMetrics &metrics,
+                                  bool lossScale) {
+  return UpdateLowering(step, lowering, metrics, lossScale).run();
 }

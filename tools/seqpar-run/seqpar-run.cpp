@@ -51,6 +51,10 @@ void addCompileOptions(CLI::App &app, Options &options) {
   add("--global-batch", options.globalBatch, "samples of one step over all replicas (default: 16)");
   add("--seq-length", options.seqLength, "positions of one sample (default: 128, or what the model has if less)");
   add("--mlm-chunk", options.compile.chunk, "masked positions that the MLM head computes at a time");
+  app.add_option("--dtype", options.compile.dtype,
+                 "what activations are stored in: fp32, bf16, or fp16 with a dynamic loss scale; arithmetic, parameters and "
+                 "gradients are fp32")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))->group("Compile")->capture_default_str();
   app.add_option("--dropout", options.compile.dropout, "dropout rate")
       ->check(CLI::Range(0.0, 0.99))->group("Compile")->capture_default_str();
   app.add_option("--zero", options.compile.zero,

@@ -25,6 +25,7 @@ struct CompileOptions {
   int64_t seqLength = 128;
   int64_t chunk = 128; ///< masked rows computed at a time in the MLM head
   double dropout = 0.0;
+  std::string dtype = "fp32";     ///< what activations are stored in, or "bf16", "fp16"
   std::string attention = "ring"; ///< or "all-gather"
   bool zero = true;               ///< ranks over dp and sp share the update (ZeRO-1)
   int64_t bucketBytes = 25 << 20; ///< of gradients that are reduced together; 0: no limit

@@ -15,7 +15,9 @@ struct StepMetrics {
 /// Builds the update at the lowering's position from the update region of `step`: the reduction of
 /// the gradients, the global norm, and AdamW, each over a whole group of parameters (see
 /// StageLayout.h). In a stage with shard axes a rank works on its shard of each group, and the
-/// parameters are gathered at the end.
-llvm::LogicalResult lowerUpdate(nn::StepOp step, PlanLowering &lowering, const StepMetrics &metrics);
+/// parameters are gathered at the end. `lossScale`: gradients are multiplied by inverse_loss_scale, and
+/// parameters and moments stay as they are when the norm is not finite.
+llvm::LogicalResult lowerUpdate(nn::StepOp step, PlanLowering &lowering, const StepMetrics &metrics,
+                                bool lossScale);
 
 } // namespace seqpar

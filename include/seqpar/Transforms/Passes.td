@@ -271,11 +271,16 @@ def Localize : Pass<"localize", "::mlir::ModuleOp"> {
     sums over both are reduce-scattered, each rank keeps the moments of its shard of each group and updates it, and the
     parameters are gathered. Without it gradients are all-reduced and every rank updates all.
 
+    With `loss-scale` the backward starts from `scaled_inverse_loss_tokens` and `scaled_inverse_samples`, and the update
+    multiplies gradients by `inverse_loss_scale`; it changes nothing when their norm is not finite.
+
     When it is done no op of dialect `nn` and no layout is left.
   }];
   let options = [Option<"zero", "zero", "bool", "false", "share the update over dp and sp">,
                  Option<"bucketBytes", "bucket-bytes", "int64_t", "0",
-                        "size of the groups of parameters that are reduced together; 0: no limit">];
+                        "size of the groups of parameters that are reduced together; 0: no limit">,
+                 Option<"lossScale", "loss-scale", "bool", "false",
+                        "gradients of a micro-batch are scaled, the update takes the scale away">];
   let dependentDialects = ["::seqpar::sp::SPDialect", "::seqpar::plan::PlanDialect"];
 }
 
@@ -288,6 +293,28 @@ def OrderTurns : Pass<"order-turns", "::mlir::ModuleOp"> {
   }];
   let options = [Option<"schedule", "schedule", "std::string", "\"1f1b\"", "1f1b or gpipe">,
                  Option<"microBatches", "micro-batches", "int64_t", "1", "micro-batches of one step and replica">];
+  let dependentDialects = ["::seqpar::plan::PlanDialect"];
+}
+
+def MixedPrecision : Pass<"mixed-precision", "::mlir::ModuleOp"> {
+  let summary = "activations are stored in 16 bits";
+  let description = [{
+    Expects value form. Values of a micro-batch get 16 bits (`dtype`: `bf16` or `fp16`), except contributions to gradients
+    and metrics, sums over ranks, statistics, sums that attention makes block by block, and what a loss is computed from.
+    Row kernels widen what they read and round what they write; products, attention and other stages read 16 bits.
+
+    ```mlir
+    // before
+    %u = plan.gemm %x, %w transpose_b : tensor<2x8x4xf32>, memref<6x4xf32> -> tensor<2x8x6xf32>
+    // after
+    %n = plan.rows "cast" rows(6) ins(%w : memref<6x4xf32>) access [#plan.access<row>] results [#plan.access<row>]
+           -> tensor<6x4xbf16> { ... }
+    %u = plan.gemm %x, %n transpose_b : tensor<2x8x4xbf16>, tensor<6x4xbf16> -> tensor<2x8x6xbf16>
+    ```
+
+    When it is done every product and every attention block reads 16 bits, and all arithmetic is in fp32 still.
+  }];
+  let options = [Option<"dtype", "dtype", "std::string", "\"bf16\"", "bf16 or fp16">];
   let dependentDialects = ["::seqpar::plan::PlanDialect"];
 }
 

@@ -117,10 +117,23 @@ void GemmOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance> &effects)
   }
 }
 
+/// Operands have one type; the result too, or f32, which products add up in.
+static LogicalResult verifyElementTypes(GemmOp op, Type result) {
+  auto elementOf = [](Type type) { return cast<ShapedType>(type).getElementType(); };
+  Type a = elementOf(op.getA().getType()), b = elementOf(op.getB().getType()), c = elementOf(result);
+  if (a != b || !(a.isF32() || a.isBF16() || a.isF16()))
+    return op.emitOpError("expected operands of one type, f32, bf16 or f16, found ") << a << " and " << b;
+  if (c != a && !c.isF32())
+    return op.emitOpError("expected a result of ") << a << " or f32, found " << c;
+  return success();
+}
+
 LogicalResult GemmOp::verify() {
   if (bool(getOut()) == bool(getResult()))
     return emitOpError("expected either a result or a buffer to write");
   Type type = getOut() ? Type(getOut().getType()) : Type(getResult().getType());
+  if (failed(verifyElementTypes(*this, type)))
+    return failure();
   for (Type operand : {getA().getType(), getB().getType(), type})
     if (auto shaped = cast<ShapedType>(operand); shaped.getRank() < 1 || !shaped.hasStaticShape())
       return emitOpError("expected matrices of static shape, found ") << operand;

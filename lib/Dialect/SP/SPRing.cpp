@@ -117,6 +117,49 @@ static LogicalResult verifyAttentionShapes(Operation *op, Type q, Type k, Type v
   return success();
 }
 
+static Type getElementType(Value value) { return cast<ShapedType>(value.getType()).getElementType(); }
+
+/// `inputs` have the type of queries; `sums`, whose addends come block by block, are f32.
+static LogicalResult verifyAttentionTypes(Operation *op, ValueRange inputs, ValueRange sums) {
+  Type type = getElementType(inputs.front());
+  if (!type.isF32() && !type.isBF16() && !type.isF16())
+    return op->emitOpError("expected queries of f32, bf16 or f16, found ") << type;
+  for (Value input : inputs)
+    if (getElementType(input) != type)
+      return op->emitOpError("expected operands of the queries' type ") << type << ", found " << input.getType();
+  for (Value sum : sums)
+    if (!getElementType(sum).isF32())
+      return op->emitOpError("expected sums and statistics of f32, found ") << sum.getType();
+  return success();
+}
+
+/// What an op writes, in either form.
+template <typename OpT> static ValueRange getWritten(OpT op) {
+  return op.getOuts().empty() ? ValueRange(op.getResults()) : ValueRange(op.getOuts());
+}
+
+/// A block alone may write its result in the queries' type; what goes on to another block is a sum.
+static LogicalResult verifyTypes(AttentionBlockOp op) {
+  ValueRange written = getWritten(op);
+  if (failed(verifyAttentionTypes(op, {op.getQuery(), op.getKey(), op.getValue()}, op.getState())) ||
+      failed(verifyAttentionTypes(op, op.getQuery(), written.drop_front())))
+    return failure();
+  Type out = getElementType(written.front());
+  if (!out.isF32() && (!op.getInitialize() || !op.getFinish() || out != getElementType(op.getQuery())))
+    return op.emitOpError("expected an accumulator of f32, or of the queries' type when one block sets and finishes "
+                          "it, found ")
+           << written.front().getType();
+  return success();
+}
+
+static LogicalResult verifyTypes(AttentionBlockGradOp op) {
+  SmallVector<Value> sums(getWritten(op));
+  llvm::append_range(sums, op.getState());
+  llvm::append_range(sums, op.getAccumulators());
+  sums.push_back(op.getLse());
+  return verifyAttentionTypes(op, {op.getQuery(), op.getKey(), op.getValue(), op.getOut(), op.getDout()}, sums);
+}
+
 static LogicalResult verifyResults(Operation *op, size_t results, size_t outs, size_t expected) {
   if ((results == expected) == (outs == expected) || (results && outs))
     return op->emitOpError("expected ") << expected << " results or " << expected << " buffers to write, found "
@@ -127,7 +170,7 @@ static LogicalResult verifyResults(Operation *op, size_t results, size_t outs, s
 LogicalResult AttentionBlockOp::verify() {
   if (failed(verifyAttentionShapes(*this, getQuery().getType(), getKey().getType(), getValue().getType(), getHeads())))
     return failure();
-  if (failed(verifyResults(*this, getResults().size(), getOuts().size(), 3)))
+  if (failed(verifyResults(*this, getResults().size(), getOuts().size(), 3)) || failed(verifyTypes(*this)))
     return failure();
   if (!getResults().empty() && getState().size() != (getInitialize() ? 0 : 3))
     return emitOpError("expected the state as operands unless it is initialised here");
@@ -139,7 +182,7 @@ LogicalResult AttentionBlockOp::verify() {
 LogicalResult AttentionBlockGradOp::verify() {
   if (failed(verifyAttentionShapes(*this, getQuery().getType(), getKey().getType(), getValue().getType(), getHeads())))
     return failure();
-  if (failed(verifyResults(*this, getResults().size(), getOuts().size(), 4)))
+  if (failed(verifyResults(*this, getResults().size(), getOuts().size(), 4)) || failed(verifyTypes(*this)))
     return failure();
   if (!getResults().empty() && getState().size() != (getInitialize() ? 0 : 2))
     return emitOpError("expected the state as operands unless it is initialised here");

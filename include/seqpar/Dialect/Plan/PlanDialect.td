@@ -78,7 +78,10 @@ def Plan_InputKind
                  I32EnumAttrCase<"FirstTokenRows", 17, "first_token_rows">,
                  I32EnumAttrCase<"RowSamples", 18, "row_samples">,
                  I32EnumAttrCase<"Training", 19, "training">,
-                 I32EnumAttrCase<"Constant", 20, "constant">]>;
+                 I32EnumAttrCase<"Constant", 20, "constant">,
+                 I32EnumAttrCase<"ScaledInverseLossTokens", 21, "scaled_inverse_loss_tokens">,
+                 I32EnumAttrCase<"ScaledInverseSamples", 22, "scaled_inverse_samples">,
+                 I32EnumAttrCase<"InverseLossScale", 23, "inverse_loss_scale">]>;
 def Plan_InputKindAttr : EnumAttr<Plan_Dialect, Plan_InputKind, "input_kind">;
 
 def Plan_Initializer : Plan_Enum<"Initializer", "initial value of a parameter", [

@@ -189,7 +189,8 @@ def Plan_BufferOp : Plan_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
 def Plan_GemmOp : Plan_Op<"gemm", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "matrix product";
   let description = [{
-    `c = combine(op(a) * op(b))`. Operands of rank 3 are seen as [product of leading extents, last].
+    `c = combine(op(a) * op(b))`. Operands of rank 3 are seen as [product of leading extents, last]. They have one type,
+    f32, bf16 or f16; the result has that type or f32. Sums are f32.
     `active_rows` inside a `rows_loop`: that extent is the number of rows of the present chunk.
 
     ```mlir

@@ -161,6 +161,9 @@ def SP_AttentionBlockOp : SP_Op<"attention_block", [AttrSizedOperandSegments]> {
 
     The keys are this rank's own (`own`), those of the ring loop's iteration (`ring`), or all of
     the sequence (`whole`); this decides which columns of the padding mask belong to them.
+
+    Queries, keys and values may have 16 bits. The state is f32 then as well, but a block that is the only one
+    (`initialize` and `finish`) may write `out` in the type of the queries.
   }];
   let arguments = (ins SP_Value:$query, SP_Value:$key, SP_Value:$value, SP_Value:$mask,
                        Variadic<AnyRankedTensor>:$state, Variadic<AnyMemRef>:$outs,
@@ -181,7 +184,8 @@ def SP_AttentionBlockGradOp : SP_Op<"attention_block_grad", [AttrSizedOperandSeg
     State `delta` [B, heads, C] (row sums of dout * out) and `dq`: without `state` operands they are
     set, else read and `dq` is added to. `dk`, `dv`: without `accumulators` they are set, else added
     to in place, except in the first iteration of a ring loop, where they are set.
-    Results (or `outs`): delta, dq, dk, dv. On buffers `accumulate` says that there were accumulators.
+    Results (or `outs`): delta, dq, dk, dv, all f32, whatever the type of the queries. On buffers `accumulate` says that
+    there were accumulators.
   }];
   let arguments = (ins SP_Value:$query, SP_Value:$key, SP_Value:$value, SP_Value:$mask,
                        SP_Value:$out, SP_Value:$lse, SP_Value:$dout,
