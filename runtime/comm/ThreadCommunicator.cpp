@@ -22,10 +22,7 @@ std::string ThreadCommunicator::describe(const Message &message) {
                      message.tag);
 }
 
-ThreadCommunicator::~ThreadCommunicator() {
-  Lock lock(state.mutex);
-  cancelAll(lock);
-}
+ThreadCommunicator::~ThreadCommunicator() { cancel(); }
 
 Communicator::Request ThreadCommunicator::send(const void *data, size_t bytes, int destination,
                                                int tag, Traffic traffic) {
@@ -211,8 +208,10 @@ std::string ThreadCommunicator::abortMessage() const {
   return state.aborted ? state.message : std::string();
 }
 
-void ThreadCommunicator::abort(const std::string &message) {
-  state.abort(message);
+// What is pending belongs to the rank's own thread, which may not be the one that calls.
+void ThreadCommunicator::abort(const std::string &message) { state.abort(message); }
+
+void ThreadCommunicator::cancel() {
   Lock lock(state.mutex);
   cancelAll(lock);
 }

@@ -45,6 +45,7 @@ public:
   void barrier() override;
   void localBarrier() override { allMeet(kLocalRanks); }
   void abort(const std::string &message) override;
+  void cancel() override;
   std::string abortMessage() const override;
   void setActivity(const char *what) override {
     own.activity.store(what, std::memory_order_relaxed);

@@ -205,6 +205,9 @@ void Run::rankMain(Rank &self) {
   } catch (const std::exception &error) {
     group.abort(error.what());
   }
+  // What the rank has asked for may still be written into memory that is freed when all have ended.
+  if (group.aborted() && self.communicator)
+    self.communicator->cancel();
   std::lock_guard lock(mutex);
   ++endedRanks;
   rankEnded.notify_all();

@@ -366,6 +366,13 @@ void NcclCommunicator::abort(const std::string &message) {
   abortAll();
 }
 
+// The GPU's memory is freed when its streams have come to their end, which they do after an abort.
+void NcclCommunicator::cancel() {
+  host->cancel();
+  std::lock_guard lock(mutex);
+  abortAll();
+}
+
 // With the mutex held. Ends what waits for other ranks on the GPU.
 void NcclCommunicator::abortAll() {
   if (std::exchange(aborted, true))

@@ -38,6 +38,7 @@ public:
   bool sharesMemory(int axes) const override { return host->sharesMemory(axes); }
   bool followsDevice() const override { return true; }
   void abort(const std::string &message) override;
+  void cancel() override;
   void setActivity(const char *what) override { host->setActivity(what); }
   std::string abortMessage() const override { return host->abortMessage(); }
 

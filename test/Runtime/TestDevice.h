@@ -19,7 +19,7 @@ using TestKernels = std::map<std::string, TestKernel>;
 /// Plain loops; row kernels are functions found by their symbol. Outputs summed over rows are
 /// zeroed first unless the launch accumulates. `attentions` keeps the arguments of every attention
 /// call.
-class TestDevice final : public Device {
+class TestDevice : public Device {
 public:
   explicit TestDevice(TestKernels kernels) : kernels(std::move(kernels)) {
     attentions.reserve(256);

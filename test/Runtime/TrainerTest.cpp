@@ -289,6 +289,83 @@ TEST_F(Trainer, ARankThatHangsIsNamed) {
       AllOf(HasSubstr("rank "), HasSubstr("waited 0.3 s in vain for "), HasSubstr("--timeout")));
 }
 
+/// Tells when its rank has taken back what it has asked for.
+class Watched final : public Communicator {
+public:
+  Watched(std::unique_ptr<Communicator> host, bool &cancelled)
+      : Communicator(host->grid(), host->rank()), host(std::move(host)), cancelled(cancelled) {}
+
+  Request send(const void *data, size_t bytes, int to, int tag, Traffic traffic) override {
+    return host->send(data, bytes, to, tag, traffic);
+  }
+  Request receive(void *data, size_t bytes, int from, int tag) override {
+    return host->receive(data, bytes, from, tag);
+  }
+  void wait(Request request) override { host->wait(request); }
+  void allReduce(void *buffer, size_t elements, ElementType type, int axes) override {
+    host->allReduce(buffer, elements, type, axes);
+  }
+  void allGather(const void *send, void *receive, size_t outer, size_t inner, ElementType type,
+                 int axes) override {
+    host->allGather(send, receive, outer, inner, type, axes);
+  }
+  void reduceScatter(const void *send, void *receive, size_t outer, size_t inner, ElementType type,
+                     int axes) override {
+    host->reduceScatter(send, receive, outer, inner, type, axes);
+  }
+  Request startAllReduce(void *buffer, size_t elements, ElementType type, int axes) override {
+    return host->startAllReduce(buffer, elements, type, axes);
+  }
+  Request startReduceScatter(const void *send, void *receive, size_t outer, size_t inner,
+                             ElementType type, int axes) override {
+    return host->startReduceScatter(send, receive, outer, inner, type, axes);
+  }
+  void barrier() override { host->barrier(); }
+  void localBarrier() override { host->localBarrier(); }
+  bool sharesMemory(int axes) const override { return host->sharesMemory(axes); }
+  void abort(const std::string &message) override { host->abort(message); }
+  void cancel() override {
+    host->cancel();
+    cancelled = true;
+  }
+
+private:
+  std::unique_ptr<Communicator> host;
+  bool &cancelled;
+};
+
+/// Counts what is freed while an exchange may still write into it.
+class WatchedDevice final : public TestDevice {
+public:
+  WatchedDevice(TestKernels kernels, int &freedTooEarly)
+      : TestDevice(std::move(kernels)), freedTooEarly(freedTooEarly) {}
+  void release(void *memory) override {
+    freedTooEarly += !cancelled;
+    TestDevice::release(memory);
+  }
+  std::unique_ptr<Communicator> exchange(std::unique_ptr<Communicator> host) override {
+    return std::make_unique<Watched>(std::move(host), cancelled);
+  }
+
+private:
+  bool cancelled = false;
+  int &freedTooEarly;
+};
+
+TEST_F(Trainer, RanksTakeBackTheirExchangesBeforeAFailedRunsMemoryIsFreed) {
+  TestKernels kernels = toyKernels();
+  std::atomic<int> calls = 0;
+  kernels["embed"] = [&](void *const *, int64_t) {
+    if (++calls == 9)
+      throw std::runtime_error("broken");
+  };
+  int freedTooEarly = 0;
+  auto factory = [&](int, int) { return std::make_unique<WatchedDevice>(kernels, freedTooEarly); };
+  EXPECT_THROW(train(program(kShape), options, factory), Error);
+  EXPECT_GE(calls, 9);
+  EXPECT_EQ(freedTooEarly, 0);
+}
+
 TEST_F(Trainer, ADeviceThatCannotBeMadeEndsAll) {
   auto factory = [](int rank, int) -> std::unique_ptr<Device> {
     if (rank == 1)

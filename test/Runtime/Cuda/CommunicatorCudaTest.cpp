@@ -105,6 +105,7 @@ public:
   void localBarrier() override { inner->localBarrier(); }
   bool sharesMemory(int axes) const override { return inner->sharesMemory(axes); }
   void abort(const std::string &message) override { inner->abort(message); }
+  void cancel() override { inner->cancel(); }
   std::string abortMessage() const override { return inner->abortMessage(); }
 
 private:

@@ -117,8 +117,11 @@ public:
   void setTimeout(double seconds) { theTimeout = seconds; }
 
   /// Wakes all ranks; from now on every call of every rank throws Aborted with the message of the
-  /// first abort. May be called from any thread.
+  /// first abort. May be called from any thread; what ranks have asked for stays pending.
   virtual void abort(const std::string &message) = 0;
+  /// Takes back what this rank has asked for and waits until nothing touches its buffers, as a call
+  /// that throws does. For a rank that has failed by itself, before the buffers go.
+  virtual void cancel() = 0;
   /// Message of the first abort of any rank; empty when there was none. From any thread.
   virtual std::string abortMessage() const { return {}; }
 
