@@ -16,6 +16,7 @@ namespace seqpar::rt {
 
 Communicator::Request ThreadCommunicator::startAllReduce(void *buffer, size_t elements,
                                                          ElementType type, int axes) {
+  Call call(*this);
   if (grid().groupSize(axes) > 1)
     count(Traffic::AllReduce, elements * elementBytes(type));
   return start({{Collective::AllReduce, 1, elements, type}, buffer, buffer}, axes);
@@ -24,6 +25,7 @@ Communicator::Request ThreadCommunicator::startAllReduce(void *buffer, size_t el
 Communicator::Request ThreadCommunicator::startReduceScatter(const void *send, void *receive,
                                                              size_t outer, size_t inner,
                                                              ElementType type, int axes) {
+  Call call(*this);
   size_t members = static_cast<size_t>(grid().groupSize(axes));
   if (members > 1)
     count(Traffic::ReduceScatter, outer * members * inner * elementBytes(type));
@@ -61,8 +63,6 @@ Communicator::Request ThreadCommunicator::start(const Part &part, int axes) {
   Meeting &meeting = state.meeting(rank(), axes);
   size_t index = indexIn(axes);
   Lock lock(state.mutex);
-  if (state.aborted)
-    cancelAll(lock);
   state.check();
   Started &collective = findStarted(meeting, startedBefore[static_cast<size_t>(axes)]++);
   collective.parts[index] = part;
@@ -94,12 +94,13 @@ void ThreadCommunicator::workOnStarted(Lock &lock) {
     pending.worked = true;
     size_t index = indexIn(pending.axes);
     ++collective->working;
-    lock.unlock();
-    reduceShare(collective->parts[index], collective->sends, collective->receives, index);
-    lock.lock();
+    bool worked = attempt(lock, [&] {
+      reduceShare(collective->parts[index], collective->sends, collective->receives, index);
+    });
     --collective->working;
     collective->doneAt = nowNanoseconds();
-    if (++collective->finished == collective->parts.size() || collective->cancelled)
+    collective->finished += worked;
+    if (collective->finished == collective->parts.size() || collective->cancelled)
       state.meeting(rank(), pending.axes).wake.notify_all();
   }
 }
@@ -110,15 +111,9 @@ void ThreadCommunicator::waitForStarted(Lock &lock, Pending &pending) {
   size_t members = collective.parts.size();
   Clock::time_point until = deadline();
   for (workOnStarted(lock); collective.finished < members; workOnStarted(lock)) {
-    if (state.aborted) {
-      cancelAll(lock);
-      state.check();
-    }
-    if (size_t other = collective.disagreeing) {
-      int axes = pending.axes;
-      cancelAll(lock);
-      failToAgree(axes, other);
-    }
+    state.check();
+    if (collective.disagreeing)
+      failToAgree(pending.axes, collective.disagreeing);
     if (!sleep(lock, meeting.wake, until)) {
       std::vector<int> missing;
       for (size_t i = 0; i < members; ++i)
@@ -248,10 +243,7 @@ void ThreadCommunicator::waitForSpanning(size_t number) {
   Spanning &awaited = spanning[number];
   Clock::time_point until = deadline();
   for (;;) {
-    if (state.aborted) {
-      cancelAll(lock);
-      state.check();
-    }
+    state.check();
     if (canAdvance()) {
       advance(lock);
       continue;

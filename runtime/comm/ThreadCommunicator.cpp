@@ -5,7 +5,6 @@
 #include "Reduce.h"
 
 #include <algorithm>
-#include <cstring>
 #include <fmt/ranges.h>
 
 namespace seqpar::rt {
@@ -26,6 +25,7 @@ ThreadCommunicator::~ThreadCommunicator() { cancel(); }
 
 Communicator::Request ThreadCommunicator::send(const void *data, size_t bytes, int destination,
                                                int tag, Traffic traffic) {
+  Call call(*this);
   if (destination != rank())
     count(traffic, bytes);
   return post({.state = Message::Posted,
@@ -38,6 +38,7 @@ Communicator::Request ThreadCommunicator::send(const void *data, size_t bytes, i
 }
 
 Communicator::Request ThreadCommunicator::receive(void *data, size_t bytes, int source, int tag) {
+  Call call(*this);
   return post({.state = Message::Posted,
                .source = source,
                .destination = rank(),
@@ -73,7 +74,6 @@ bool ThreadCommunicator::sleep(Lock &lock, std::condition_variable &wake,
 }
 
 void ThreadCommunicator::giveUp(Lock &lock, const std::string &whatFor) {
-  cancelAll(lock);
   lock.unlock();
   // Whom this rank waits for may itself wait for one that is stopped.
   std::string silent = state.processes ? state.processes->state().silentOnes() : "";
@@ -103,8 +103,6 @@ Communicator::Request ThreadCommunicator::post(const Message &message) {
          "only",
          message.source, message.destination);
   Lock lock(state.mutex);
-  if (state.aborted)
-    cancelAll(lock);
   state.check();
   if (own.freeMessages.empty()) {
     own.freeMessages.push_back(static_cast<uint32_t>(own.messages.size()));
@@ -131,19 +129,28 @@ void ThreadCommunicator::copy(Lock &lock, Message &mine, Message &other) {
     state.abortLocked(why);
     mine.setDone();
     other.setDone();
-    cancelAll(lock); // what else this rank has posted may be on its way
     throw Error(why);
   }
-  lock.unlock();
-  if (from.bytes)
-    memory->copy(to.data, from.data, from.bytes);
-  lock.lock();
+  attempt(lock, [&] {
+    if (from.bytes)
+      memory->copy(to.data, from.data, from.bytes);
+  });
   mine.setDone();
   other.setDone();
   state.ranks[static_cast<size_t>(other.owner())].wake.notify_all();
+  state.check();
+}
+
+// With the mutex held. The others cannot wait for what this rank's caller will say.
+void ThreadCommunicator::failGroup(const char *why) {
+  std::string activity = own.activity.load(std::memory_order_relaxed);
+  if (!activity.empty())
+    activity = "exchange of " + activity + ": ";
+  state.abortLocked(fmt::format("rank {}: {}{}", rank(), activity, why));
 }
 
 void ThreadCommunicator::wait(Request request) {
+  Call call(*this);
   if (request >= kFirstSpanning)
     return waitForSpanning(request - kFirstSpanning);
   Lock lock(state.mutex);
@@ -160,10 +167,7 @@ void ThreadCommunicator::wait(Request request) {
     else if (!sleep(lock, own.wake, until))
       giveUp(lock, describe(message));
   }
-  if (state.aborted) {
-    cancelAll(lock);
-    state.check();
-  }
+  state.check();
   release(request);
 }
 
@@ -219,10 +223,8 @@ void ThreadCommunicator::cancel() {
 // A rank may leave the first meeting of a collective when another aborts; whoever passes it finds
 // all members in the collective, and they stay until the second one.
 void ThreadCommunicator::meet(Lock &lock, Meeting &meeting, int axes, bool mayAbort) {
-  if (mayAbort && state.aborted) {
-    cancelAll(lock);
+  if (mayAbort)
     state.check();
-  }
   meeting.here[indexIn(axes)] = true;
   if (++meeting.arrived == meeting.parts.size()) {
     std::fill(meeting.here.begin(), meeting.here.end(), false);
@@ -242,7 +244,6 @@ void ThreadCommunicator::meet(Lock &lock, Meeting &meeting, int axes, bool mayAb
   while (meeting.round == round) {
     if (mayAbort && state.aborted) {
       --meeting.arrived; // whoever comes now sees the abort first
-      cancelAll(lock);
       state.check();
     }
     if (!sleep(lock, meeting.wake, until)) {
@@ -277,18 +278,18 @@ std::string ThreadCommunicator::namesOf(const std::vector<int> &ranks) const {
                      fmt::join(ranks, ", "));
 }
 
-Meeting &ThreadCommunicator::begin(const Part &part, int axes) {
+// The work is on the memory of all members, so none leaves before all are done, come what may.
+template <typename Work>
+void ThreadCommunicator::collective(const Part &part, int axes, const Work &work) {
   Meeting &meeting = state.meeting(rank(), axes);
   Lock lock(state.mutex);
   meeting.parts[indexIn(axes)] = part;
   meet(lock, meeting, axes, true);
-  checkAgreement(meeting, axes);
-  return meeting;
-}
-
-void ThreadCommunicator::checkAgreement(const Meeting &meeting, int axes) const {
   if (meeting.disagreeing)
     failToAgree(axes, meeting.disagreeing);
+  attempt(lock, [&] { work(meeting); });
+  meet(lock, meeting, axes, false);
+  state.check();
 }
 
 void ThreadCommunicator::failToAgree(int axes, size_t other) const {
@@ -296,23 +297,18 @@ void ThreadCommunicator::failToAgree(int axes, size_t other) const {
        memberOf(axes, other));
 }
 
-void ThreadCommunicator::end(Meeting &meeting, int axes) {
-  Lock lock(state.mutex);
-  meet(lock, meeting, axes, false);
-}
-
 void ThreadCommunicator::allReduce(void *buffer, size_t elements, ElementType type, int axes) {
+  Call call(*this);
   CollectiveKind kind{Collective::AllReduce, 1, elements, type};
   if (spans(axes))
     return spanAllReduce(groupOf(kind, axes), buffer);
-  Meeting &meeting = begin({kind, buffer, buffer}, axes);
-  size_t members = meeting.parts.size();
-  size_t index = static_cast<size_t>(grid().groupIndex(rank(), axes));
-  if (members > 1) {
+  collective({kind, buffer, buffer}, axes, [&](const Meeting &meeting) {
+    if (meeting.parts.size() == 1)
+      return;
     count(Traffic::AllReduce, elements * elementBytes(type));
+    size_t index = indexIn(axes);
     reduceShare(meeting.parts[index], meeting.sends, meeting.receives, index);
-  }
-  end(meeting, axes);
+  });
 }
 
 // This member's share of a reduction: of an all-reduce some of the elements on all members, of a
@@ -340,35 +336,36 @@ void ThreadCommunicator::reduceShare(const Part &part, std::span<const void *con
 
 void ThreadCommunicator::allGather(const void *send, void *receive, size_t outer, size_t inner,
                                    ElementType type, int axes) {
+  Call call(*this);
   CollectiveKind kind{Collective::AllGather, outer, inner, type};
   if (spans(axes))
     return spanAllGather(groupOf(kind, axes), send, receive);
-  Meeting &meeting = begin({kind, send, receive}, axes);
-  size_t members = meeting.parts.size(), bytes = inner * elementBytes(type);
-  if (members > 1)
-    count(Traffic::AllGather, outer * bytes);
-  for (size_t member = 0; member < members && bytes; ++member)
-    for (size_t o = 0; o < outer; ++o) {
-      uint8_t *to = static_cast<uint8_t *>(receive) + (o * members + member) * bytes;
-      const uint8_t *from = static_cast<const uint8_t *>(meeting.sends[member]) + o * bytes;
-      if (to != from) // in place, or in memory that the members share
-        memory->copy(to, from, bytes);
-    }
-  end(meeting, axes);
+  collective({kind, send, receive}, axes, [&](const Meeting &meeting) {
+    size_t members = meeting.parts.size(), bytes = inner * elementBytes(type);
+    if (members > 1)
+      count(Traffic::AllGather, outer * bytes);
+    for (size_t member = 0; member < members && bytes; ++member)
+      for (size_t o = 0; o < outer; ++o) {
+        uint8_t *to = static_cast<uint8_t *>(receive) + (o * members + member) * bytes;
+        const uint8_t *from = static_cast<const uint8_t *>(meeting.sends[member]) + o * bytes;
+        if (to != from) // in place, or in memory that the members share
+          memory->copy(to, from, bytes);
+      }
+  });
 }
 
 void ThreadCommunicator::reduceScatter(const void *send, void *receive, size_t outer, size_t inner,
                                        ElementType type, int axes) {
+  Call call(*this);
   CollectiveKind kind{Collective::ReduceScatter, outer, inner, type};
   if (spans(axes))
     return spanReduceScatter(groupOf(kind, axes), send, receive);
-  Meeting &meeting = begin({kind, send, receive}, axes);
-  size_t members = meeting.parts.size(), bytes = inner * elementBytes(type);
-  size_t index = static_cast<size_t>(grid().groupIndex(rank(), axes));
-  if (members > 1)
-    count(Traffic::ReduceScatter, outer * members * bytes);
-  reduceShare(meeting.parts[index], meeting.sends, meeting.receives, index);
-  end(meeting, axes);
+  collective({kind, send, receive}, axes, [&](const Meeting &meeting) {
+    size_t members = meeting.parts.size(), index = indexIn(axes);
+    if (members > 1)
+      count(Traffic::ReduceScatter, outer * members * inner * elementBytes(type));
+    reduceShare(meeting.parts[index], meeting.sends, meeting.receives, index);
+  });
 }
 
 void ThreadCommunicator::allMeet(int axes) {
@@ -376,10 +373,17 @@ void ThreadCommunicator::allMeet(int axes) {
   Lock lock(state.mutex);
   meeting.parts[indexIn(axes)] = {{Collective::Barrier}};
   meet(lock, meeting, axes, true);
-  checkAgreement(meeting, axes);
+  if (meeting.disagreeing)
+    failToAgree(axes, meeting.disagreeing);
+}
+
+void ThreadCommunicator::localBarrier() {
+  Call call(*this);
+  allMeet(kLocalRanks);
 }
 
 void ThreadCommunicator::barrier() {
+  Call call(*this);
   if (spans(kAllAxes))
     return spanBarrier(groupOf({Collective::Barrier}, kAllAxes));
   allMeet(kAllAxes);

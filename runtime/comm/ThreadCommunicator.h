@@ -15,8 +15,10 @@
 #include <array>
 #include <chrono>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -43,7 +45,7 @@ public:
                              ElementType type, int axes) override;
   bool sharesMemory(int axes) const override { return !spans(axes); }
   void barrier() override;
-  void localBarrier() override { allMeet(kLocalRanks); }
+  void localBarrier() override;
   void abort(const std::string &message) override;
   void cancel() override;
   std::string abortMessage() const override;
@@ -58,14 +60,43 @@ private:
   Request post(const Message &message);
   void copy(Lock &lock, Message &mine, Message &other);
   Message *takeMatch(const Message &message);
+  /// A call of the interface. When it throws, whatever the rank has asked for is taken back.
+  class Call {
+  public:
+    explicit Call(ThreadCommunicator &own) : own(own), exceptions(std::uncaught_exceptions()) {}
+    ~Call() {
+      if (std::uncaught_exceptions() > exceptions)
+        own.cancel();
+    }
+    Call(const Call &) = delete;
+    Call &operator=(const Call &) = delete;
+
+  private:
+    ThreadCommunicator &own;
+    int exceptions;
+  };
   void cancelAll(Lock &lock);
   Clock::time_point deadline() const;
   bool sleep(Lock &lock, std::condition_variable &wake, Clock::time_point &until);
   [[noreturn]] void giveUp(Lock &lock, const std::string &whatFor);
 
-  Meeting &begin(const Part &part, int axes);
-  void end(Meeting &meeting, int axes);
-  void checkAgreement(const Meeting &meeting, int axes) const;
+  /// Works on memory, also of others, with the mutex released. What it throws ends the group, whose
+  /// members wait for what it does not do; then false.
+  template <typename Work> bool attempt(Lock &lock, const Work &work) {
+    std::optional<std::string> failure;
+    lock.unlock();
+    try {
+      work();
+    } catch (const std::exception &error) {
+      failure = error.what();
+    }
+    lock.lock();
+    if (failure)
+      failGroup(failure->c_str());
+    return !failure;
+  }
+  void failGroup(const char *why);
+  template <typename Work> void collective(const Part &part, int axes, const Work &work);
   void meet(Lock &lock, Meeting &meeting, int axes, bool mayAbort);
   void allMeet(int axes);
   size_t indexIn(int axes) const;
