@@ -46,7 +46,7 @@ size_t ThreadCommunicator::Group::blockElements() const {
 
 ThreadCommunicator::ThreadCommunicator(ThreadGroup::State &state, int rank)
     : Communicator(state.grid, rank), state(state), own(state.ranks[static_cast<size_t>(rank)]),
-      sources(static_cast<size_t>(size())) {
+      sources(static_cast<size_t>(size())), shareSources(sources.size()) {
   bool spansProcesses = false;
   for (int axes = 0; axes <= kAllAxes; ++axes) {
     isLocal[static_cast<size_t>(axes)] = state.isLocal(rank, axes);

@@ -72,7 +72,7 @@ Communicator::Request ThreadCommunicator::start(const Part &part, int axes) {
     for (size_t i = 0; i < collective.parts.size(); ++i)
       if (collective.parts[i].kind != collective.parts[0].kind)
         collective.disagreeing = i;
-    meeting.wake.notify_all();
+    wakeGroup(axes);
   }
   auto free = std::find_if(started.begin(), started.end(),
                            [](const Pending &pending) { return !pending.collective; });
@@ -85,13 +85,14 @@ Communicator::Request ThreadCommunicator::start(const Part &part, int axes) {
 }
 
 // Does this rank's share of whatever all members have begun.
-void ThreadCommunicator::workOnStarted(Lock &lock) {
+bool ThreadCommunicator::workOnStarted(Lock &lock) {
+  bool any = false;
   for (Pending &pending : started) {
     Started *collective = pending.collective;
     if (!collective || pending.worked || collective->cancelled || collective->disagreeing ||
         collective->begun < collective->parts.size())
       continue;
-    pending.worked = true;
+    pending.worked = any = true;
     size_t index = indexIn(pending.axes);
     ++collective->working;
     bool worked = attempt(lock, [&] {
@@ -101,20 +102,22 @@ void ThreadCommunicator::workOnStarted(Lock &lock) {
     collective->doneAt = nowNanoseconds();
     collective->finished += worked;
     if (collective->finished == collective->parts.size() || collective->cancelled)
-      state.meeting(rank(), pending.axes).wake.notify_all();
+      wakeGroup(pending.axes);
   }
+  return any;
 }
 
 void ThreadCommunicator::waitForStarted(Lock &lock, Pending &pending) {
   Started &collective = *pending.collective;
-  Meeting &meeting = state.meeting(rank(), pending.axes);
   size_t members = collective.parts.size();
   Clock::time_point until = deadline();
-  for (workOnStarted(lock); collective.finished < members; workOnStarted(lock)) {
+  while (collective.finished < members) {
     state.check();
     if (collective.disagreeing)
       failToAgree(pending.axes, collective.disagreeing);
-    if (!sleep(lock, meeting.wake, until)) {
+    if (progress(lock))
+      continue;
+    if (!sleep(lock, until)) {
       std::vector<int> missing;
       for (size_t i = 0; i < members; ++i)
         if (collective.parts[i].kind.operation == Collective::None)
@@ -198,7 +201,6 @@ void ThreadCommunicator::addSpanning(Spanning &own) {
       scatters ? own.scratch.data() + (group.members + group.own) * bytes : share;
   void *to = share;
   sumInOrder({own.sources.data(), group.members}, {&to, 1}, 0, elements, group.kind.type);
-  own.addsNext = false;
   own.addedAt = nowNanoseconds();
   own.parts.clear();
   for (size_t m = 0; m < group.members && !scatters; ++m) {
@@ -216,24 +218,20 @@ bool ThreadCommunicator::partsDone(const Spanning &each) const {
                      [&](Request part) { return own.messages[part].state == Message::Done; });
 }
 
-bool ThreadCommunicator::canAdvance() const {
-  return std::any_of(spanning.begin(), spanning.end(), [&](const Spanning &each) {
-    return each.inUse && each.addsNext && partsDone(each);
-  });
-}
-
 // Takes those reductions to their second round whose first has come.
-void ThreadCommunicator::advance(Lock &lock) {
+bool ThreadCommunicator::advance(Lock &lock) {
+  bool any = false;
   for (Spanning &each : spanning) {
     if (!each.inUse || !each.addsNext || !partsDone(each))
       continue;
     for (Request part : each.parts)
       release(part);
     each.parts.clear();
-    lock.unlock();
-    addSpanning(each);
-    lock.lock();
+    each.addsNext = false;
+    any = true;
+    attempt(lock, [&] { addSpanning(each); });
   }
+  return any;
 }
 
 void ThreadCommunicator::waitForSpanning(size_t number) {
@@ -244,13 +242,11 @@ void ThreadCommunicator::waitForSpanning(size_t number) {
   Clock::time_point until = deadline();
   for (;;) {
     state.check();
-    if (canAdvance()) {
-      advance(lock);
+    if (progress(lock))
       continue;
-    }
     if (!awaited.addsNext && partsDone(awaited))
       break;
-    if (sleep(lock, own.wake, until))
+    if (sleep(lock, until))
       continue;
     auto missing = std::find_if(awaited.parts.begin(), awaited.parts.end(), [&](Request part) {
       return own.messages[part].state != Message::Done;

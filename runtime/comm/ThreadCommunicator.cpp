@@ -56,21 +56,33 @@ ThreadCommunicator::Clock::time_point ThreadCommunicator::deadline() const {
 
 // False when the time is up. Time in which the whole process was stopped does not count, so it
 // sleeps for a second at a time and moves the deadline when that has been longer.
-bool ThreadCommunicator::sleep(Lock &lock, std::condition_variable &wake,
-                               Clock::time_point &until) {
+bool ThreadCommunicator::sleep(Lock &lock, Clock::time_point &until) {
   auto begin = Clock::now();
   if (begin >= until)
     return false;
   if (until == Clock::time_point::max()) {
-    wake.wait(lock);
+    own.wake.wait(lock);
   } else {
     auto slice = std::min(until, begin + std::chrono::seconds(1));
-    wake.wait_until(lock, slice);
+    own.wake.wait_until(lock, slice);
     if (Clock::now() > slice + std::chrono::milliseconds(500))
       until += Clock::now() - slice;
   }
   waited += static_cast<uint64_t>((Clock::now() - begin).count());
   return true;
+}
+
+// In every wait: others may wait for this rank's share of what it has begun. True when it has done
+// something, with the mutex released meanwhile.
+bool ThreadCommunicator::progress(Lock &lock) {
+  bool worked = workOnStarted(lock);
+  return advance(lock) || worked;
+}
+
+void ThreadCommunicator::wakeGroup(int axes) {
+  int members = axes == kLocalRanks ? state.localRanks : grid().groupSize(axes);
+  for (int i = 0; i < members; ++i)
+    state.ranks[static_cast<size_t>(memberOf(axes, static_cast<size_t>(i)))].wake.notify_all();
 }
 
 void ThreadCommunicator::giveUp(Lock &lock, const std::string &whatFor) {
@@ -161,12 +173,9 @@ void ThreadCommunicator::wait(Request request) {
     fail("rank {} waits for an exchange that was not started", rank());
   Message &message = own.messages[request];
   Clock::time_point until = deadline();
-  while (message.state != Message::Done && !state.aborted) {
-    if (canAdvance())
-      advance(lock);
-    else if (!sleep(lock, own.wake, until))
+  while (message.state != Message::Done && !state.aborted)
+    if (!progress(lock) && !sleep(lock, until))
       giveUp(lock, describe(message));
-  }
   state.check();
   release(request);
 }
@@ -200,7 +209,7 @@ void ThreadCommunicator::cancelAll(Lock &lock) {
     if (pending.collective) {
       pending.collective->cancelled = true;
       while (pending.collective->working)
-        state.meeting(rank(), pending.axes).wake.wait(lock);
+        own.wake.wait(lock);
       pending.collective = nullptr;
     }
   for (Spanning &each : spanning)
@@ -236,7 +245,7 @@ void ThreadCommunicator::meet(Lock &lock, Meeting &meeting, int axes, bool mayAb
       meeting.sends[i] = meeting.parts[i].send;
       meeting.receives[i] = meeting.parts[i].receive;
     }
-    meeting.wake.notify_all();
+    wakeGroup(axes);
     return;
   }
   uint64_t round = meeting.round;
@@ -246,7 +255,9 @@ void ThreadCommunicator::meet(Lock &lock, Meeting &meeting, int axes, bool mayAb
       --meeting.arrived; // whoever comes now sees the abort first
       state.check();
     }
-    if (!sleep(lock, meeting.wake, until)) {
+    if (mayAbort && progress(lock))
+      continue;
+    if (!sleep(lock, until)) {
       std::string missing = missingFrom(meeting, axes);
       --meeting.arrived;
       meeting.here[indexIn(axes)] = false;
@@ -325,7 +336,7 @@ void ThreadCommunicator::reduceShare(const Part &part, std::span<const void *con
     return;
   }
   size_t bytes = part.kind.inner * elementBytes(part.kind.type);
-  std::span<const void *> from(sources.data(), members);
+  std::span<const void *> from(shareSources.data(), members);
   for (size_t o = 0; o < part.kind.outer; ++o) {
     for (size_t member = 0; member < members; ++member)
       from[member] = static_cast<const uint8_t *>(sends[member]) + (o * members + index) * bytes;

@@ -77,7 +77,9 @@ private:
   };
   void cancelAll(Lock &lock);
   Clock::time_point deadline() const;
-  bool sleep(Lock &lock, std::condition_variable &wake, Clock::time_point &until);
+  bool sleep(Lock &lock, Clock::time_point &until);
+  bool progress(Lock &lock);
+  void wakeGroup(int axes);
   [[noreturn]] void giveUp(Lock &lock, const std::string &whatFor);
 
   /// Works on memory, also of others, with the mutex released. What it throws ends the group, whose
@@ -121,7 +123,7 @@ private:
   static constexpr Request kFirstSpanning = Request(3) << 30;
   Request start(const Part &part, int axes);
   Started &findStarted(Meeting &meeting, uint64_t number);
-  void workOnStarted(Lock &lock);
+  bool workOnStarted(Lock &lock);
   void waitForStarted(Lock &lock, Pending &pending);
   void leave(Pending &pending);
 
@@ -162,14 +164,14 @@ private:
   Request startSpanning(const Part &part, int axes);
   void addSpanning(Spanning &own);
   bool partsDone(const Spanning &each) const;
-  bool canAdvance() const;
-  void advance(Lock &lock);
+  bool advance(Lock &lock);
   void waitForSpanning(size_t number);
   uint8_t *scratchOf(size_t member, size_t members);
 
   ThreadGroup::State &state;
   RankState &own;
-  std::vector<const void *> sources; // of a sum, by member
+  std::vector<const void *> sources;      // of a sum, by member
+  std::vector<const void *> shareSources; // of one that may be added while `sources` are awaited
   std::vector<Pending> started;
   std::deque<Spanning> spanning;
   std::array<uint64_t, kAllAxes + 1> startedBefore{}; // by axes

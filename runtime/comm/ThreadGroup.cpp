@@ -81,10 +81,6 @@ void ThreadGroup::State::setAborted(const std::string &why) {
   message = why;
   for (RankState &rank : ranks)
     rank.wake.notify_all();
-  for (std::deque<Meeting> &ofAxes : meetings)
-    for (Meeting &meeting : ofAxes)
-      meeting.wake.notify_all();
-  localMeeting.wake.notify_all();
 }
 
 void ThreadGroup::State::finished(Message &done) {

@@ -28,11 +28,11 @@ struct CollectiveKind {
   bool operator==(const CollectiveKind &) const = default;
 };
 
-/// A send or receive. It is posted, then either the matching other side finds it and copies, or it
-/// finds the other side. Between processes the link carries it.
 /// Nanoseconds of the steady clock.
 uint64_t nowNanoseconds();
 
+/// A send or receive. It is posted, then either the matching other side finds it and copies, or it
+/// finds the other side. Between processes the link carries it.
 struct Message {
   enum State { Free, Posted, Copying, Remote, Done };
   State state = Free;
@@ -71,7 +71,7 @@ struct RankState {
 
   std::deque<Message> messages;
   std::vector<uint32_t> freeMessages;
-  std::condition_variable wake;
+  std::condition_variable wake; ///< the rank sleeps on no other
   std::atomic<const char *> activity{""};
   std::vector<Message *> mailbox; ///< posted messages whose destination is this rank, in order
 };
@@ -84,7 +84,7 @@ struct Part {
 };
 
 /// A collective that members have begun and not all have left. A member works on its share when all
-/// have begun, whenever it comes by: when it begins the next one, or while it waits.
+/// have begun, whenever it comes by: when it begins the next one, or in any wait.
 struct Started {
   uint64_t number = 0; ///< counted by group
   bool inUse = false;
@@ -106,7 +106,6 @@ struct Meeting {
   std::vector<bool> here; ///< by member: has arrived
   size_t arrived = 0;
   uint64_t round = 0;
-  std::condition_variable wake;
   std::deque<Started> started; ///< as many as are pending at a time; they keep their addresses
 };
 

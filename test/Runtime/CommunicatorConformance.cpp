@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <thread>
 
 namespace seqpar::rt::test {
 
@@ -171,6 +172,35 @@ TEST_P(CommunicatorConformance, StartedReductionsHaveTheBitsOfTheOthers) {
               fail("element {} of reduction {} differs from the all-reduce", i, k);
         }
       }
+    });
+}
+
+// Whoever begins first cannot work yet: what it waits for next may need what it has begun.
+TEST_P(CommunicatorConformance, StartedReductionsMoveWhileTheirRanksWaitForOthers) {
+  constexpr size_t kElements = 3000;
+  for (int late : {0, 1, 2})
+    run({1, 1, 3}, [&](Communicator &communicator) {
+      std::vector<float> sum(kElements, float(communicator.rank() + 1)), other(600, 1);
+      int note = 0, rank = communicator.rank();
+      if (rank == late)
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      auto begun = communicator.startAllReduce(sum.data(), kElements, ElementType::F32, kAxisSp);
+      if (rank == late)
+        communicator.wait(begun);
+      // The others wait for the late one, which waits for the sum.
+      if (rank == late)
+        communicator.wait(communicator.send(&note, 4, (late + 1) % 3, 1, Traffic::PointToPoint));
+      else if (rank == (late + 1) % 3)
+        communicator.wait(communicator.receive(&note, 4, late, 1));
+      communicator.barrier();
+      communicator.allReduce(other.data(), other.size(), ElementType::F32, kAxisSp);
+      if (rank != late)
+        communicator.wait(begun);
+      for (float value : sum)
+        if (value != 6)
+          fail("the sum is {}, expected 6", value);
+      if (other[599] != 3)
+        fail("the other sum is {}, expected 3", other[599]);
     });
 }
 
