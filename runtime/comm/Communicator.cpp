@@ -16,6 +16,19 @@ const char *trafficName(Traffic traffic) {
   return kNames[static_cast<size_t>(traffic)];
 }
 
+void Communicator::beginGroup() {
+  if (grouping)
+    fail("rank {} begins a group of messages in another one: expected one at a time", theRank);
+  grouping = true;
+}
+
+void Communicator::endGroup() {
+  if (!grouping)
+    fail("rank {} ends a group of messages that it has not begun", theRank);
+  grouping = false;
+  startGroup();
+}
+
 namespace {
 
 class HostMemory final : public ExchangeMemory {

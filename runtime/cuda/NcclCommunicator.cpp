@@ -145,6 +145,8 @@ void NcclCommunicator::wait(Request request) {
     return throughHost([&](Communicator &on) { on.wait(exchange.ofHost); });
   }
   throwIfAborted();
+  if (exchange.state == Exchange::Held && inGroup())
+    fail("rank {} waits for a message of a group that it has not ended", rank());
   if (exchange.state == Exchange::Held)
     startMessages();
   context.use();
@@ -198,13 +200,6 @@ Communicator::Request NcclCommunicator::receive(void *data, size_t bytes, int so
   exchanges[request].ofHost =
       throughHost([&](Communicator &on) { return on.receive(data, bytes, source, tag); });
   return request;
-}
-
-void NcclCommunicator::beginGroup() { ++groupDepth; }
-
-void NcclCommunicator::endGroup() {
-  if (--groupDepth == 0)
-    startMessages();
 }
 
 void NcclCommunicator::startMessages() {

@@ -23,8 +23,6 @@ public:
   Request send(const void *data, size_t bytes, int destination, int tag, Traffic traffic) override;
   Request receive(void *data, size_t bytes, int source, int tag) override;
   void wait(Request request) override;
-  void beginGroup() override;
-  void endGroup() override;
   void allReduce(void *buffer, size_t elements, ElementType type, int axes) override;
   void allGather(const void *send, void *receive, size_t outer, size_t inner, ElementType type,
                  int axes) override;
@@ -44,6 +42,8 @@ public:
 
 private:
   using Clock = std::chrono::steady_clock;
+
+  void startGroup() override { startMessages(); }
 
   /// What exchanges are made for. Each has a stream, and NCCL's communicators of its own.
   enum Lane { Ring, NextStage, PreviousStage, Reduction, kLanes };
@@ -104,7 +104,6 @@ private:
   Event issued;               // what an exchange comes after
   std::vector<Exchange> exchanges;
   std::vector<Message> held;
-  int groupDepth = 0;
 
   std::mutex mutex;                                        // of what follows
   std::map<std::pair<int, int>, ncclComm_t> communicators; // by lane and axes

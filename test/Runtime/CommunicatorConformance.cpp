@@ -224,6 +224,30 @@ TEST_P(CommunicatorConformance, MessagesOfATagArriveInOrderAndTagsDoNotMix) {
   });
 }
 
+TEST_P(CommunicatorConformance, GroupsOfMessagesAreOneAtATime) {
+  run({1, 1, 2}, [](Communicator &communicator) {
+    auto errorOf = [](auto call) -> std::string {
+      try {
+        call();
+      } catch (const Error &error) {
+        return error.what();
+      }
+      return "";
+    };
+    std::string ended = errorOf([&] { communicator.endGroup(); });
+    communicator.beginGroup();
+    std::string begun = errorOf([&] { communicator.beginGroup(); });
+    communicator.endGroup();
+    if (ended !=
+        fmt::format("rank {} ends a group of messages that it has not begun", communicator.rank()))
+      fail("an end without a begin: {}", ended);
+    if (begun != fmt::format("rank {} begins a group of messages in another one: expected one at a "
+                             "time",
+                             communicator.rank()))
+      fail("a begin within a group: {}", begun);
+  });
+}
+
 TEST_P(CommunicatorConformance, RingShiftsBringEveryBlockHome) {
   for (int ranks : {1, 2, 5, 8})
     run({1, 1, ranks}, [&](Communicator &communicator) {

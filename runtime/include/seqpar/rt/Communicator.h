@@ -105,9 +105,10 @@ public:
   /// is issued after their wait comes after them. Otherwise the device must have been waited for
   /// before an exchange is started, and a wait waits for the data itself.
   virtual bool followsDevice() const { return false; }
-  /// Exchanges started between these are one: none of them waits for another.
-  virtual void beginGroup() {}
-  virtual void endGroup() {}
+  /// Messages started between these are one exchange: none of them waits for another. One group at
+  /// a time. Throw Error when one is begun in another, or ended that is not begun.
+  void beginGroup();
+  void endGroup();
   /// For ranks that are threads of one process: how their memory is moved. It must outlive this.
   void setMemory(ExchangeMemory &exchange) { memory = &exchange; }
 
@@ -141,6 +142,10 @@ public:
   uint64_t waitedNanoseconds() const { return waited; }
 
 protected:
+  /// All messages of a group have been asked for.
+  virtual void startGroup() {}
+  bool inGroup() const { return grouping; }
+
   void count(Traffic traffic, size_t bytes) { sent[static_cast<size_t>(traffic)] += bytes; }
 
   uint64_t waited = 0, done = 0;
@@ -150,6 +155,7 @@ private:
   Grid theGrid;
   int theRank;
   double theTimeout = 0;
+  bool grouping = false;
   std::array<uint64_t, kTrafficKinds> sent{};
 };
 
