@@ -15,7 +15,6 @@
 #include "ThreadState.h"
 #include "Wire.h"
 
-#include <deque>
 #include <exception>
 #include <functional>
 #include <list>

@@ -108,13 +108,15 @@ void ThreadCommunicator::spanAllReduce(const Group &group, void *buffer) {
   parts.clear();
   if (elements * size <= kWholeExchangeBytes)
     return exchangeWhole(group, buffer);
-  size_t share = (elements + members - 1) / members;
-  for (size_t offset = 0; offset < share; offset += group.blockElements()) {
+  size_t largestShare = shareOf(group, 0).second;
+  for (size_t offset = 0; offset < largestShare; offset += group.blockElements()) {
     // The block of member m's share: [first(m), first(m) + length(m)).
-    auto first = [&](size_t m) { return std::min(elements, m * share + offset); };
+    auto first = [&](size_t m) {
+      auto [begin, end] = shareOf(group, m);
+      return std::min(end, begin + offset);
+    };
     auto length = [&](size_t m) {
-      size_t end = std::min({elements, (m + 1) * share, first(m) + group.blockElements()});
-      return end > first(m) ? end - first(m) : 0;
+      return std::min(shareOf(group, m).second - first(m), group.blockElements());
     };
     uint8_t *ownBlock = bytes + first(group.own) * size;
     size_t ownBytes = length(group.own) * size;

@@ -2,7 +2,6 @@
 
 #include "Link.h"
 #include "ProcessState.h"
-#include "Reduce.h"
 
 #include <algorithm>
 #include <fmt/ranges.h>

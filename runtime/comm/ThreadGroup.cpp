@@ -1,4 +1,3 @@
-#include "Link.h"
 #include "ProcessState.h"
 #include "ThreadState.h"
 
