@@ -191,24 +191,26 @@ void Mesh::connect(int itsIndex, const std::vector<std::string> &addresses,
     names.push_back(fmt::format("pid {} on {}", pid, host));
   }
   // Connections are made to processes before this one and accepted from those behind it.
-  std::exception_ptr failure;
+  std::exception_ptr connectFailure, acceptFailure; // one for each thread
   std::thread connecting([&] {
     try {
       for (int process = 0; process < index; ++process)
         peers[static_cast<size_t>(process)].socket =
             connectTo(process, addresses[static_cast<size_t>(process)]);
     } catch (...) {
-      failure = std::current_exception();
+      connectFailure = std::current_exception();
     }
   });
   try {
     accept(static_cast<int>(peers.size()) - index - 1);
   } catch (...) {
-    failure = std::current_exception();
+    acceptFailure = std::current_exception();
   }
   connecting.join();
-  if (failure)
-    std::rethrow_exception(failure);
+  if (connectFailure)
+    std::rethrow_exception(connectFailure);
+  if (acceptFailure)
+    std::rethrow_exception(acceptFailure);
   for (Peer &peer : peers) {
     int on = 1;
     peer.heard = Clock::now();
