@@ -91,15 +91,14 @@ ProcessState::~ProcessState() {
 
 void ProcessState::join(int expected, const std::function<std::unique_ptr<Wire>()> &makeWire) {
   auto made = std::make_unique<Mesh>();
-  auto joined = std::make_unique<Link>(makeWire, field(made->address()) + field(coresOfProcess()));
-  if (joined->count() != expected)
+  link = std::make_unique<Link>(makeWire, field(made->address()) + field(coresOfProcess()));
+  if (link->count() != expected)
     fail("the launcher has started {} processes, MPI knows of {}: start with mpirun, or srun with "
          "--mpi=pmix",
-         expected, joined->count());
+         expected, link->count());
   std::vector<std::string> addresses;
-  for (std::string text : joined->texts())
+  for (std::string text : link->texts())
     addresses.push_back(takeField(text));
-  link = std::move(joined);
   mesh = std::move(made);
   mesh->connect(link->index(), addresses, *this);
 }

@@ -90,7 +90,7 @@ std::unique_ptr<Processes> Processes::launch(const std::string &tool) {
     try {
       state->join(count, createMpiWire);
     } catch (const std::exception &) {
-      // MPI would wait for processes that may never come; the end of this one ends it.
+      // MPI would wait for processes that may never come; runTool ends this one with its threads.
       static_cast<void>(state.release());
       throw;
     }
@@ -133,6 +133,9 @@ int runTool(const std::string &tool, const std::function<int(Processes &)> &body
     if (!processes && launchedIndex() > 0)
       std::this_thread::sleep_for(kFirstTells);
     fmt::print(stderr, "{}: error: {}\n", tool, message);
+    std::fflush(stdout);
+    if (!processes) // threads that were to join the others may still use what exit() destroys
+      _exit(status);
     return status;
   };
   try {
