@@ -50,8 +50,14 @@ void Link::run(const std::function<std::unique_ptr<Wire>()> &makeWire, const std
     ready = true;
     wake.notify_all();
   }
-  if (!failure)
-    loop();
+  if (!failure) {
+    try {
+      loop();
+    } catch (const std::exception &error) {
+      refuse(fmt::format("process {}: the exchange between processes has failed: {}", processIndex,
+                         error.what()));
+    }
+  }
   wire.reset();
 }
 
@@ -82,14 +88,46 @@ void Link::loop() {
         return;
       taken.swap(commands);
     }
-    for (const Command &command : taken)
-      obey(command);
+    for (obeyed = 0; obeyed < taken.size(); ++obeyed)
+      obey(taken[obeyed]);
     bool moved = look() || !taken.empty();
     taken.clear();
     giveUpCancelled();
     idle = moved ? 0 : idle + 1;
     if (idle > 2)
       sleep(idle);
+  }
+}
+
+// After an error of the wire nothing moves. Whoever waits for the link, or asks it for something,
+// ends with the message.
+void Link::refuse(const std::string &why) {
+  std::vector<Posted> open(sends.begin(), sends.end());
+  auto add = [&](const Posted &posted) {
+    if (std::none_of(open.begin(), open.end(),
+                     [&](const Posted &other) { return other.message == posted.message; }))
+      open.push_back(posted);
+  };
+  for (const Transfer &transfer : transfers)
+    add(transfer.posted);
+  std::unique_lock lock(mutex, std::defer_lock);
+  for (;;) {
+    for (; obeyed < taken.size(); ++obeyed)
+      if (taken[obeyed].kind == Command::Post)
+        add(taken[obeyed].posted);
+    for (const Posted &posted : open) {
+      posted.group->abort(why);
+      posted.group->finished(*posted.message);
+    }
+    open.clear();
+    taken.clear();
+    obeyed = 0;
+    lock.lock();
+    wake.wait(lock, [&] { return stop || !commands.empty(); });
+    if (stop)
+      return;
+    taken.swap(commands);
+    lock.unlock();
   }
 }
 
@@ -149,8 +187,7 @@ bool Link::look() {
       transferOf.erase(part);
       if (--transfer->left)
         continue;
-      if (transfer->posted.message)
-        transfer->posted.group->finished(*transfer->posted.message);
+      transfer->posted.group->finished(*transfer->posted.message);
       transfers.remove_if([&](const Transfer &other) { return &other == transfer; });
     }
   }
@@ -194,9 +231,8 @@ void Link::heard(const Announcement &announcement) {
     announcements.push_back(announcement);
     return;
   }
-  Posted send = *found;
+  start(*found, announcement);
   sends.erase(found);
-  start(send, announcement);
 }
 
 void Link::start(Posted send, const Announcement &announcement) {
@@ -253,11 +289,18 @@ void Link::cancelNow(Message *message) {
 
 // The other side of a transfer may never answer, because it has gone or has cancelled too.
 void Link::giveUpCancelled() {
-  for (Transfer &transfer : transfers)
-    if (transfer.cancelled && transfer.posted.message && Clock::now() > transfer.giveUp) {
-      transfer.posted.group->finished(*transfer.posted.message);
-      transfer.posted.message = nullptr;
-    }
+  transfers.remove_if([&](const Transfer &transfer) {
+    if (!transfer.cancelled || Clock::now() <= transfer.giveUp)
+      return false;
+    for (Wire::Token part : transfer.parts)
+      if (auto found = transferOf.find(part);
+          found != transferOf.end() && found->second == &transfer) {
+        wire->abandon(part);
+        transferOf.erase(found);
+      }
+    transfer.posted.group->finished(*transfer.posted.message);
+    return true;
+  });
 }
 
 } // namespace seqpar::rt

@@ -78,6 +78,7 @@ private:
 
   void run(const std::function<std::unique_ptr<Wire>()> &makeWire, const std::string &own);
   void loop();
+  void refuse(const std::string &why);
   void sleep(int idle);
   void obey(const Command &command);
   bool look();
@@ -100,6 +101,7 @@ private:
   // Of the link's thread.
   std::unique_ptr<Wire> wire;
   std::vector<Command> taken;
+  size_t obeyed = 0; // of those
   std::vector<Wire::Token> done;
   std::list<Posted> sends;                                // no announcement has come for them
   std::list<Announcement> announcements;                  // nothing to send for them yet

@@ -2,19 +2,21 @@
 
 #include "seqpar/rt/Error.h"
 
+#include <chrono>
 #include <mpi.h>
 
 namespace seqpar::rt {
 
 namespace {
 
-void check(int status, const char *what) {
-  if (status == MPI_SUCCESS)
-    return;
+// How long a transfer may have failed before that is told: the end of its process tells more.
+constexpr auto kGrace = std::chrono::seconds(3);
+
+std::string textOf(int status, const char *what) {
   char text[MPI_MAX_ERROR_STRING];
   int length = 0;
   MPI_Error_string(status, text, &length);
-  fail("{}: {}", what, std::string(text, static_cast<size_t>(length)));
+  return fmt::format("{}: {}", what, std::string(text, static_cast<size_t>(length)));
 }
 
 class MpiWire final : public Wire {
@@ -30,7 +32,10 @@ public:
     MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &bound, &found);
     tagBound = found ? *bound : 32767;
   }
-  ~MpiWire() override { MPI_Finalize(); }
+  ~MpiWire() override {
+    if (failure.empty()) // else it may wait for ever
+      MPI_Finalize();
+  }
 
   int index() const override { return process; }
   int count() const override { return processes; }
@@ -58,40 +63,74 @@ public:
 
   Token send(const void *data, size_t bytes, int to, int tag) override {
     Token token = take();
-    check(MPI_Isend(data, static_cast<int>(bytes), MPI_BYTE, to, tag, MPI_COMM_WORLD,
-                    &requests[token]),
-          "MPI_Isend");
+    note(MPI_Isend(data, static_cast<int>(bytes), MPI_BYTE, to, tag, MPI_COMM_WORLD,
+                   &requests[token]),
+         "MPI_Isend", token);
     return token;
   }
   Token receive(void *data, size_t bytes, int from, int tag) override {
     Token token = take();
-    check(MPI_Irecv(data, static_cast<int>(bytes), MPI_BYTE,
-                    from == kAnyProcess ? MPI_ANY_SOURCE : from, tag, MPI_COMM_WORLD,
-                    &requests[token]),
-          "MPI_Irecv");
+    note(MPI_Irecv(data, static_cast<int>(bytes), MPI_BYTE,
+                   from == kAnyProcess ? MPI_ANY_SOURCE : from, tag, MPI_COMM_WORLD,
+                   &requests[token]),
+         "MPI_Irecv", token);
     return token;
   }
-  void cancel(Token token) override { MPI_Cancel(&requests[token]); }
+  void cancel(Token token) override {
+    if (requests[token] != MPI_REQUEST_NULL)
+      MPI_Cancel(&requests[token]);
+  }
+  void abandon(Token token) override {
+    if (requests[token] != MPI_REQUEST_NULL)
+      MPI_Request_free(&requests[token]);
+    ended.push_back(token);
+  }
 
   void poll(std::vector<Token> &done) override {
     // A token's number is used again only when the caller has dealt with its end.
     unused.insert(unused.end(), ended.begin(), ended.end());
     ended.clear();
+    if (!failure.empty() && std::chrono::steady_clock::now() > failedAt + kGrace)
+      fail("{}", failure);
     int number = 0;
     completed.resize(requests.size());
-    // An error of a transfer is its peer's end, which the processes notice by themselves.
-    MPI_Testsome(static_cast<int>(requests.size()), requests.data(), &number, completed.data(),
-                 MPI_STATUSES_IGNORE);
-    if (number == MPI_UNDEFINED)
-      return;
-    for (int i = 0; i < number; ++i) {
+    statuses.resize(requests.size());
+    int status = MPI_Testsome(static_cast<int>(requests.size()), requests.data(), &number,
+                              completed.data(), statuses.data());
+    if (status != MPI_SUCCESS && status != MPI_ERR_IN_STATUS)
+      return note(status, "MPI_Testsome");
+    for (int i = 0; number != MPI_UNDEFINED && i < number; ++i) {
       auto token = static_cast<Token>(completed[static_cast<size_t>(i)]);
+      // Only with this status is the field set. Then the data has not come.
+      int error = statuses[static_cast<size_t>(i)].MPI_ERROR;
+      if (status == MPI_ERR_IN_STATUS && error != MPI_SUCCESS) {
+        note(error, "a transfer of MPI", token);
+        continue;
+      }
       done.push_back(token);
       ended.push_back(token);
     }
   }
 
 private:
+  static constexpr Token kNone = ~Token(0);
+
+  void check(int status, const char *what) {
+    note(status, what);
+    if (status != MPI_SUCCESS)
+      fail("{}", failure);
+  }
+  // Keeps the first error. Its transfer is never done.
+  void note(int status, const char *what, Token token = kNone) {
+    if (status == MPI_SUCCESS)
+      return;
+    if (token != kNone)
+      requests[token] = MPI_REQUEST_NULL;
+    if (!failure.empty())
+      return;
+    failure = textOf(status, what);
+    failedAt = std::chrono::steady_clock::now();
+  }
   Token take() {
     if (unused.empty()) {
       unused.push_back(static_cast<Token>(requests.size()));
@@ -106,6 +145,9 @@ private:
   std::vector<MPI_Request> requests; // by token; null when it is not in use
   std::vector<Token> unused, ended;
   std::vector<int> completed;
+  std::vector<MPI_Status> statuses;
+  std::string failure; // the first
+  std::chrono::steady_clock::time_point failedAt;
 };
 
 } // namespace

@@ -36,7 +36,11 @@ public:
   virtual Token receive(void *data, size_t bytes, int process, int tag) = 0;
   /// Takes back a receive if nothing has arrived for it yet; it is done in either case.
   virtual void cancel(Token receive) = 0;
-  /// Appends what is done. Never waits.
+  /// Gives up on a send or receive, whose buffer is about to go: the token is not asked for any
+  /// more.
+  virtual void abandon(Token token) = 0;
+  /// Appends what is done. Never waits. What fails is not done, and after a while an Error: when
+  /// the other process has died, its connections tell that sooner.
   virtual void poll(std::vector<Token> &done) = 0;
 };
 

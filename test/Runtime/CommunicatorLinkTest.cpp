@@ -36,7 +36,7 @@ struct Post {
   std::condition_variable allGathered;
 };
 
-class MemoryWire final : public Wire {
+class MemoryWire : public Wire {
 public:
   MemoryWire(Post &post, int index) : post(post), process(index) {}
 
@@ -65,6 +65,9 @@ public:
   void cancel(Token token) override {
     std::erase_if(receives, [&](const Receive &receive) { return receive.token == token; });
     sent.push_back(token);
+  }
+  void abandon(Token token) override {
+    std::erase_if(receives, [&](const Receive &receive) { return receive.token == token; });
   }
   void poll(std::vector<Token> &done) override {
     done.insert(done.end(), sent.begin(), sent.end());
@@ -104,14 +107,53 @@ private:
   std::vector<Receive> receives;
 };
 
+/// Fails in its second send of a payload.
+class CutWire final : public MemoryWire {
+public:
+  using MemoryWire::MemoryWire;
+  Token send(const void *data, size_t bytes, int to, int tag) override {
+    if (tag > 0 && ++payloads == 2)
+      fail("the wire is cut");
+    return MemoryWire::send(data, bytes, to, tag);
+  }
+
+private:
+  int payloads = 0;
+};
+
+/// Cannot take back a receive, as MPI cannot when the other side has begun to send.
+class StubbornWire final : public MemoryWire {
+public:
+  StubbornWire(Post &post, int index, std::atomic<int> &polls, std::atomic<int> &abandoned)
+      : MemoryWire(post, index), polls(polls), abandoned(abandoned) {}
+  void cancel(Token) override {}
+  void abandon(Token token) override {
+    ++abandoned;
+    MemoryWire::abandon(token);
+  }
+  void poll(std::vector<Token> &done) override {
+    ++polls;
+    MemoryWire::poll(done);
+  }
+
+private:
+  std::atomic<int> &polls, &abandoned;
+};
+
+using MakeWire = std::function<std::unique_ptr<Wire>(Post &, int index)>;
+
+std::unique_ptr<Wire> memoryWire(Post &post, int index) {
+  return std::make_unique<MemoryWire>(post, index);
+}
+
 /// Runs the body on every process, each a thread.
-void onProcesses(int count, const std::function<void(Processes &)> &body) {
+void onProcesses(int count, const std::function<void(Processes &)> &body,
+                 const MakeWire &makeWire = memoryWire) {
   Post post(count);
   std::vector<std::thread> threads;
   for (int index = 0; index < count; ++index)
     threads.emplace_back([&, index] {
-      auto processes = joinProcesses(
-          "test", count, [&, index] { return std::make_unique<MemoryWire>(post, index); });
+      auto processes = joinProcesses("test", count, [&, index] { return makeWire(post, index); });
       body(*processes);
       processes->finish();
     });
@@ -119,15 +161,71 @@ void onProcesses(int count, const std::function<void(Processes &)> &body) {
     thread.join();
 }
 
-template <int kProcesses> std::vector<std::string> runLinked(Grid grid, const RankBody &body) {
+std::vector<std::string> runLinked(int count, Grid grid, const RankBody &body,
+                                   const MakeWire &makeWire = memoryWire) {
   std::vector<std::string> errors(static_cast<size_t>(grid.size()));
-  onProcesses(kProcesses, [&](Processes &processes) {
-    ThreadGroup group(grid, &processes);
-    runRanks(group, body, errors);
-    // No process may end while another one's ranks wait for its abort.
-    processes.agree("the end of the case", "");
-  });
+  onProcesses(
+      count,
+      [&](Processes &processes) {
+        ThreadGroup group(grid, &processes);
+        runRanks(group, body, errors);
+        // No process may end while another one's ranks wait for its abort.
+        processes.agree("the end of the case", "");
+      },
+      makeWire);
   return errors;
+}
+
+template <int kProcesses> std::vector<std::string> runLinked(Grid grid, const RankBody &body) {
+  return runLinked(kProcesses, grid, body);
+}
+
+TEST(Link, AWireThatFailsEndsAllRanks) {
+  auto makeWire = [](Post &post, int index) -> std::unique_ptr<Wire> {
+    if (index == 1)
+      return std::make_unique<CutWire>(post, index);
+    return memoryWire(post, index);
+  };
+  auto errors = runLinked(
+      2, {1, 1, 4},
+      [](Communicator &communicator) {
+        int rank = communicator.rank();
+        std::vector<float> block(500), next(500);
+        for (;;) {
+          auto in = communicator.receive(next.data(), 2000, (rank + 3) % 4, 0);
+          auto out = communicator.send(block.data(), 2000, (rank + 1) % 4, 0, Traffic::RingShift);
+          communicator.wait(in);
+          communicator.wait(out);
+        }
+      },
+      makeWire);
+  EXPECT_THAT(errors, testing::Each("process 1: the exchange between processes has failed: the "
+                                    "wire is cut"));
+}
+
+TEST(Link, WhatIsAbandonedIsNotLookedAtAnyMore) {
+  std::atomic<int> polls = 0, abandoned = 0;
+  auto makeWire = [&](Post &post, int index) -> std::unique_ptr<Wire> {
+    if (index == 0)
+      return std::make_unique<StubbornWire>(post, index, polls, abandoned);
+    return memoryWire(post, index);
+  };
+  auto errors = runLinked(
+      2, {1, 1, 2},
+      [&](Communicator &communicator) {
+        if (communicator.rank() == 1)
+          return;
+        float never = 0;
+        communicator.receive(&never, sizeof(never), 1, 0);
+        communicator.cancel();
+        int before = polls;
+        std::this_thread::sleep_for(std::chrono::milliseconds(400));
+        if (polls - before > 200)
+          fail("looked {} times at an idle wire", polls - before);
+      },
+      makeWire);
+  EXPECT_THAT(errors, testing::Each(""));
+  EXPECT_EQ(abandoned, 1);
 }
 
 TEST(Processes, AgreeOnWhatIsEqual) {
