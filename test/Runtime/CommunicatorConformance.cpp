@@ -180,7 +180,12 @@ TEST_P(CommunicatorConformance, StartedReductionsMoveWhileTheirRanksWaitForOther
   for (int late : {0, 1, 2})
     run({1, 1, 3}, [&](Communicator &communicator) {
       std::vector<float> sum(kElements, float(communicator.rank() + 1)), other(600, 1);
-      int note = 0, rank = communicator.rank();
+      int note = 0, heard = 0, rank = communicator.rank();
+      // What joins the ranks for messages is made by all of them, at the first one.
+      auto in = communicator.receive(&heard, 4, (rank + 2) % 3, 0);
+      auto out = communicator.send(&note, 4, (rank + 1) % 3, 0, Traffic::RingShift);
+      communicator.wait(in);
+      communicator.wait(out);
       if (rank == late)
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       auto begun = communicator.startAllReduce(sum.data(), kElements, ElementType::F32, kAxisSp);
