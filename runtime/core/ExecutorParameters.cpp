@@ -75,8 +75,6 @@ void Executor::initializeParameters(uint32_t seed) {
     if (inShares && !shared && share.count > 1)
       communicator.allReduce(to, static_cast<size_t>(elements), ElementType::F32, kReplicas);
   }
-  if (shared)
-    communicator.barrier();
 }
 
 //===----------------------------------------------------------------------===//

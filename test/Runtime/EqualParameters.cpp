@@ -68,6 +68,7 @@ int run(const char *path) {
     device->loadKernels(file.program());
     executor = std::make_unique<Executor>(file, *device, communicator);
     executor->initializeParameters(7);
+    communicator.barrier();
     for (int64_t step = 0; step < 3; ++step)
       executor->step(
           {.step = step, .seed = 7, .learningRate = 1e-2f, .clipNorm = 1, .weightDecay = 0.01f},

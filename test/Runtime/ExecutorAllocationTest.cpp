@@ -41,6 +41,7 @@ void expectNoAllocations(bool sharded) {
   auto errors = runProgram(file, toyKernels(),
                            [&](Executor &executor, TestDevice &, Communicator &communicator) {
                              executor.initializeParameters(1);
+                             communicator.barrier();
                              executor.step({.step = 0}, batch);
                              communicator.barrier();
                              long before = allocations;

@@ -39,6 +39,7 @@ Result runSteps(const ProgramShape &shape, bool sharded, const std::vector<Globa
       file, toyKernels(), [&](Executor &executor, TestDevice &, Communicator &communicator) {
         Result &result = results[static_cast<size_t>(communicator.rank())];
         executor.initializeParameters(5);
+        communicator.barrier();
         if (start)
           for (int part : {0, 2, 3})
             executor.writeParameter(0, kAllParts[part], start->parts[part]);
@@ -110,6 +111,7 @@ TEST(ShardedUpdate, AnEvaluationChangesNothing) {
     auto errors = runProgram(
         file, toyKernels(), [&](Executor &executor, TestDevice &, Communicator &communicator) {
           executor.initializeParameters(5);
+          communicator.barrier();
           executor.step(inputsOf(0), batch);
           if (evaluates)
             executor.evaluate(inputsOf(0), other);
@@ -131,6 +133,7 @@ TEST(ShardedUpdate, MemoryAndBytesAreAsTheFormulaSays) {
   auto errors = runProgram(
       file, toyKernels(), [&](Executor &executor, TestDevice &, Communicator &communicator) {
         executor.initializeParameters(5);
+        communicator.barrier();
         uint64_t before = communicator.bytesSent(Traffic::AllGather);
         executor.step(inputsOf(0), batch);
         uint64_t scattered = communicator.bytesSent(Traffic::ReduceScatter);

@@ -52,7 +52,9 @@ public:
   const program::Stage &stage() const { return theStage; }
 
   /// Sets every parameter by its initialiser, a function of (seed, name, element index).
-  /// Collective: the ranks of a stage share the work.
+  /// Collective over the stage: its ranks share the work. Where ranks share the parameters each
+  /// writes a part of them, and the others see it after the next barrier. There is none in here:
+  /// whether ranks share is another answer in each stage.
   void initializeParameters(uint32_t seed);
 
   static bool hasParameterPart(const program::Stage &stage, int index, ParameterPart part);
