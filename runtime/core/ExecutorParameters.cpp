@@ -54,8 +54,10 @@ Executor::Memory Executor::shareParameters(uint64_t bytes) {
 void Executor::initializeParameters(uint32_t seed) {
   constexpr int kReplicas = kAxisDp | kAxisSp;
   const bool shared = sharesParameters();
-  ShareOfWork share{communicator.grid().groupIndex(communicator.rank(), kReplicas),
-                    communicator.grid().groupSize(kReplicas)};
+  // Of a shared copy only those that share it write.
+  const int axes = shared ? theStage.shard_axes() : kReplicas;
+  ShareOfWork share{communicator.grid().groupIndex(communicator.rank(), axes),
+                    communicator.grid().groupSize(axes)};
   std::vector<float> values(1 << 16);
   for (const Parameter *parameter : *theStage.parameters()) {
     auto *to = reinterpret_cast<float *>(address(parameter->value()));

@@ -100,7 +100,7 @@ int ProgramBuilder::shardedParameter(const std::string &name, std::vector<int64_
                                      int64_t rows, Initializer initializer, float deviation) {
   std::vector<int64_t> own = extents, all = extents;
   own[0] = rows;
-  all[0] = rows * shape.dp * shape.sp;
+  all[0] = rows * Grid{shape.dp, shape.pp, shape.sp}.groupSize(shardAxes);
   uint64_t offset = segmentBytes[1], gradientOffset = segmentBytes[2], moments = segmentBytes[3];
   ParameterBuffers made{buffer(Segment::Parameter, all), buffer(Segment::Gradient, all),
                         buffer(Segment::OptimizerState, own), buffer(Segment::OptimizerState, own)};
@@ -181,11 +181,11 @@ void ProgramBuilder::endStage(const std::vector<Op> &forward, const std::vector<
                               const std::vector<Op> &update, const std::vector<Turn> &order) {
   std::vector<Op> microBatch = forward;
   microBatch.insert(microBatch.end(), backward.begin(), backward.end());
-  stages.push_back(
-      CreateStageDirect(bytes, segmentBytes[0], segmentBytes[0], segmentBytes[1], segmentBytes[2],
-                        segmentBytes[3], segmentBytes[4], &buffers, &parameterTables, &inputs,
-                        &metrics, &microBatch, &update, static_cast<uint32_t>(forward.size()),
-                        slots, order.empty() ? nullptr : &order, shards.empty() ? 0 : 5, &shards));
+  stages.push_back(CreateStageDirect(
+      bytes, segmentBytes[0], segmentBytes[0], segmentBytes[1], segmentBytes[2], segmentBytes[3],
+      segmentBytes[4], &buffers, &parameterTables, &inputs, &metrics, &microBatch, &update,
+      static_cast<uint32_t>(forward.size()), slots, order.empty() ? nullptr : &order,
+      shards.empty() ? 0 : shardAxes, &shards));
   std::fill(std::begin(segmentBytes), std::end(segmentBytes), 0);
   slots = 1;
   buffers.clear();

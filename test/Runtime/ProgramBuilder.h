@@ -6,6 +6,7 @@
 #pragma once
 
 #include "seqpar/program/program_generated.h"
+#include "seqpar/rt/Grid.h"
 
 #include <cstdint>
 #include <functional>
@@ -57,7 +58,7 @@ public:
   int parameter(const std::string &name, std::vector<int64_t> extents,
                 program::Initializer initializer = program::Initializer::Normal,
                 float deviation = 1.0f);
-  /// As parameter(), with the update shared by the ranks over dp and sp, `rows` rows each: the
+  /// As parameter(), with the update shared by the ranks over `shardAxes`, `rows` rows each: the
   /// buffers of the value and the gradient hold all of them, those of the moments one rank's.
   int shardedParameter(const std::string &name, std::vector<int64_t> extents, int64_t rows,
                        program::Initializer initializer, float deviation);
@@ -109,6 +110,7 @@ public:
   const CudaWriter *cudaWriter = nullptr; ///< of kernels that are made without launches
   ProgramShape shape;
   int slots = 1; ///< of the present stage; inputs of a micro-batch have as many copies
+  int shardAxes = kAxisDp | kAxisSp; ///< of stages with sharded parameters
 
 private:
   int addBuffer(program::Segment segment, std::vector<int64_t> extents, program::DataType type,

@@ -150,6 +150,30 @@ TEST(ShardedUpdate, MemoryAndBytesAreAsTheFormulaSays) {
   EXPECT_THAT(errors, Each(""));
 }
 
+// Two replicas that share nothing, each with one copy for its chunks of the sequence.
+TEST(ShardedUpdate, EveryCopyOfTheParametersIsInitialisedWhole) {
+  auto valuesOn = [](const ProgramShape &shape) {
+    ProgramBuilder p(shape);
+    p.shardAxes = kAxisSp;
+    p.shardedParameter("w", {12, 8}, 12 / shape.sp, Initializer::Normal, 1.0f);
+    ProgramFile file = ProgramFile::fromBytes(p.finish({}, {}), "copies");
+    std::vector<std::vector<float>> values(static_cast<size_t>(file.grid().size()),
+                                           std::vector<float>(12 * 8));
+    auto errors =
+        runProgram(file, {}, [&](Executor &executor, TestDevice &, Communicator &communicator) {
+          executor.initializeParameters(5);
+          communicator.barrier();
+          executor.readParameter(0, ParameterPart::Value,
+                                 values[static_cast<size_t>(communicator.rank())]);
+        });
+    EXPECT_THAT(errors, Each(""));
+    return values;
+  };
+  auto expected = valuesOn(toyShape(1, 8))[0];
+  EXPECT_THAT(expected, Each(testing::Ne(0.0f)));
+  EXPECT_THAT(valuesOn(toyShape(3, 9, 2)), Each(expected));
+}
+
 TEST(ShardedUpdate, WhatLiesOnSeveralRanksIsNotRead) {
   ProgramFile file = ProgramFile::fromBytes(toyProgram(toyShape(2, 8), 3, true), "toy");
   auto errors =
