@@ -29,8 +29,12 @@ std::string locationOf(const Instruction &instruction) {
 void checkOrder(const Program &program, const Stage &stage) {
   if (stage.slots() < 1 || stage.slots() > program.micro_batches())
     fail("expected 1 to {} slots, found {}", program.micro_batches(), stage.slots());
-  if (!stage.order())
+  if (!stage.order()) {
+    if (stage.slots() != 1)
+      fail("expected 1 slot in a stage whose micro-batches follow each other, found {}",
+           stage.slots());
     return;
+  }
   const auto count = static_cast<uint64_t>(program.micro_batches());
   if (stage.order()->size() != 2 * count)
     fail("expected {} turns for {} micro-batches, found {}", 2 * count, count,
@@ -38,6 +42,9 @@ void checkOrder(const Program &program, const Stage &stage) {
   enum class State : char { Waiting, Live, Done };
   std::vector<State> states(count, State::Waiting);
   std::vector<int> inSlot(static_cast<size_t>(stage.slots()), -1);
+  // Micro-batch 0 sets sums that the others add to, the last one begins reductions, and the k-th
+  // send meets the k-th receive.
+  int next[] = {0, 0};
   for (const Turn *turn : *stage.order()) {
     int i = turn->micro_batch();
     const char *part = turn->backward() ? "backward" : "forward";
@@ -49,6 +56,8 @@ void checkOrder(const Program &program, const Stage &stage) {
       fail("{} of micro-batch {} is out of order", part, i);
     if (!turn->backward() && slot != -1)
       fail("forward of micro-batch {}: its slot still holds micro-batch {}", i, slot);
+    if (int expected = next[turn->backward()]++; i != expected)
+      fail("{} of micro-batch {} comes before that of micro-batch {}", part, i, expected);
     state = turn->backward() ? State::Done : State::Live;
     slot = turn->backward() ? -1 : i;
   }

@@ -272,6 +272,19 @@ TEST(Pipeline, EachMicroBatchHasItsTurns) {
               HasSubstr("forward of micro-batch -1: there are 3"));
 }
 
+TEST(Pipeline, MicroBatchesComeInTheirOrderInBothDirections) {
+  Pipeline good = pipeline(1, 1, 3, true);
+  EXPECT_EQ(errorOf(good), "");
+  Pipeline made = good;
+  std::swap(made.orders[0][1], made.orders[0][2]);
+  EXPECT_THAT(errorOf(made),
+              HasSubstr("forward of micro-batch 2 comes before that of micro-batch 1"));
+  made = good;
+  std::swap(made.orders[1][3], made.orders[1][4]);
+  EXPECT_THAT(errorOf(made),
+              HasSubstr("stage 1: backward of micro-batch 1 comes before that of micro-batch 0"));
+}
+
 TEST(Pipeline, LiveMicroBatchesHaveTheirOwnSlots) {
   Pipeline made = pipeline(1, 1, 3, true);
   made.slots[0] = 2;
@@ -281,6 +294,9 @@ TEST(Pipeline, LiveMicroBatchesHaveTheirOwnSlots) {
   EXPECT_THAT(errorOf(made), HasSubstr("expected 1 to 3 slots, found 0"));
   made.slots[0] = 4;
   EXPECT_THAT(errorOf(made), HasSubstr("expected 1 to 3 slots, found 4"));
+  made.slots[0] = 3;
+  made.orders[0].clear();
+  EXPECT_THAT(errorOf(made), HasSubstr("stage 0: expected 1 slot in a stage"));
 }
 
 TEST(Pipeline, TheLastGradientIsWaitedForInTheUpdate) {
