@@ -58,6 +58,11 @@ private:
     if (set < 1 || set > 7)
       fail("expected a set of axes from 1 to 7, found {}", set);
   }
+  /// Tags below zero are the runtime's own (RankMessages.h).
+  void exchangeTag(int tag) {
+    if (tag < 0)
+      fail("expected a tag from 0, found {}", tag);
+  }
   void reductionTag(int tag, const Place &place) {
     if (tag < -1)
       fail("expected a tag from 0, or -1 for none, found {}", tag);
@@ -118,7 +123,7 @@ void InstructionChecker::instruction(const Instruction &instruction, const Place
   case Operation::RingShiftStart:
     return ringShift(*instruction.operation_as_RingShiftStart());
   case Operation::Wait:
-    return;
+    return exchangeTag(instruction.operation_as_Wait()->tag());
   case Operation::AllReduce: {
     auto &op = *instruction.operation_as_AllReduce();
     axes(op.axes());
@@ -346,6 +351,7 @@ template <typename Op> void InstructionChecker::attention(const Op &op, const Pl
 }
 
 void InstructionChecker::ringShift(const RingShiftStart &op) {
+  exchangeTag(op.tag());
   if (op.send()->size() != op.receive()->size() || op.send()->size() == 0)
     fail("expected as many buffers to send as to receive, found {} and {}", op.send()->size(),
          op.receive()->size());
@@ -371,6 +377,7 @@ void InstructionChecker::blocks(const Op &op, int64_t sendParts, int64_t receive
 }
 
 template <typename Op> void InstructionChecker::peer(const Op &op) {
+  exchangeTag(op.tag());
   if (op.stage() < 0 || op.stage() >= program.pp() ||
       program.stages()->Get(static_cast<unsigned>(op.stage())) == &stage)
     fail("expected another stage below {}, found {}", program.pp(), op.stage());

@@ -180,6 +180,24 @@ TEST(ProgramFile, ExchangesAreWaitedForOnce) {
       HasSubstr("must hold 17 bytes"));
 }
 
+TEST(ProgramFile, TagsBelowZeroAreTheRuntimesOwn) {
+  using Make = std::function<ProgramBuilder::Op(ProgramBuilder &, int buffer)>;
+  auto error = [](const Make &make) {
+    ProgramBuilder p(toyShape(2, 8));
+    auto op = make(p, p.buffer(Segment::Arena, {4}));
+    return errorOf(p.finish({op, p.wait(0)}, {}));
+  };
+  EXPECT_EQ(error([](ProgramBuilder &p, int b) { return p.shift({p.use(b)}, {p.use(b)}, 16, 0); }),
+            "");
+  const Make wrong[] = {
+      [](ProgramBuilder &p, int b) { return p.shift({p.use(b)}, {p.use(b)}, 16, -1); },
+      [](ProgramBuilder &p, int b) { return p.send(b, 16, 1, -1); },
+      [](ProgramBuilder &p, int b) { return p.receive(b, 16, 1, -1); },
+      [](ProgramBuilder &p, int) { return p.wait(-1); }};
+  for (const Make &make : wrong)
+    EXPECT_THAT(error(make), HasSubstr("expected a tag from 0, found -1"));
+}
+
 TEST(ProgramFile, LoopsAreNotNestedAndHoldWhatTheyCan) {
   EXPECT_THAT(errorOfOp([](ProgramBuilder &p) { return p.ring({p.ring({})}); }),
               HasSubstr("a ring loop in a ring loop"));
