@@ -230,6 +230,7 @@ void Run::setUp(Rank &self) {
   else
     self.executor->initializeParameters(options.seed);
   self.communicator->barrier();
+  self.communicator->forgetBytesSent(); // the profile is of the steps
 }
 
 void Run::steps(Rank &self) {

@@ -421,6 +421,8 @@ TEST_F(Trainer, ReportsMemoryTimeAndTrace) {
   EXPECT_GT(profile["ranks"][0]["feed_ms"].get<double>(), 0);
   EXPECT_GT(profile["ranks"][2]["ring_shift_bytes"].get<uint64_t>(), 0u);
   EXPECT_EQ(profile["ranks"][2]["all_gather_bytes"], 0);
+  // Of each step the gradient and the loss, and nothing of the set-up.
+  EXPECT_EQ(profile["ranks"][2]["all_reduce_bytes"], 4 * (16 * kToyWidth * 4 + 4));
   auto events = nlohmann::json::parse(contents("trace.json"))["traceEvents"];
   int attention = 0;
   for (const auto &event : events)
