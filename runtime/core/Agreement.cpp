@@ -52,12 +52,15 @@ std::string wordsOf(const RunOptions &o) {
   return fmt::format(
       "--steps={} --seed={} --lr={} --min-lr={} --warmup={} --decay={} --decay-style={} --clip={} "
       "--weight-decay={} --mask-prob={} --short-seq-prob={} --splits={} --eval-interval={} "
-      "--eval-iters={} --save-interval={} --dry-run={} --init-from:{} --load:{} "
-      "--save-gradients:{} --save-parameters:{} --save:{} --profile:{} --trace:{}",
+      "--eval-iters={} --no-binary-head={} --save-interval={} --device={} --cpu-target={} "
+      "--dry-run={} --init-from:{} --load:{} --save-gradients:{} --save-parameters:{} --save:{} "
+      "--profile:{} --trace:{}",
       o.steps, o.seed, o.lr, o.minLr, o.warmup, o.decay, o.decayStyle, o.clip, o.weightDecay,
-      o.maskProb, o.shortSeqProb, o.splits, o.evalInterval, o.evalIters, o.saveInterval, o.dryRun,
-      given(o.initFrom), given(o.load), given(o.saveGradients), given(o.saveParameters),
-      given(o.save), given(o.profile), given(o.trace));
+      o.maskProb, o.shortSeqProb, o.splits, o.evalInterval, o.evalIters, o.noBinaryHead,
+      o.saveInterval, o.device.empty() ? "cpu" : o.device,
+      o.cpuTarget.empty() ? "best" : o.cpuTarget, o.dryRun, given(o.initFrom), given(o.load),
+      given(o.saveGradients), given(o.saveParameters), given(o.save), given(o.profile),
+      given(o.trace));
 }
 
 std::string wordsOf(const GlobalBatch &batch) {

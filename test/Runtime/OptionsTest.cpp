@@ -1,3 +1,4 @@
+#include "Agreement.h"
 #include "MegatronFeed.h"
 #include "Memory.h"
 #include "TestPaths.h"
@@ -81,6 +82,23 @@ TEST(RunOptions, HelpIsNoError) {
   Parsed parsed = parse({"--help"});
   EXPECT_EQ(parsed.status, 0);
   EXPECT_EQ(parsed.error, "");
+}
+
+TEST(Agreement, IsAboutWhatChangesNumbersAndNotAboutPaths) {
+  auto words = [](auto change) {
+    RunOptions options;
+    change(options);
+    return wordsOf(options);
+  };
+  std::string same = words([](RunOptions &) {});
+  EXPECT_EQ(words([](RunOptions &o) { o.cacheDir = "somewhere"; }), same);
+  EXPECT_THAT(same, AllOf(HasSubstr("--device=cpu "), HasSubstr("--cpu-target=best "),
+                          HasSubstr("--no-binary-head=false ")));
+  EXPECT_THAT(words([](RunOptions &o) { o.device = "cuda"; }), HasSubstr("--device=cuda "));
+  EXPECT_THAT(words([](RunOptions &o) { o.cpuTarget = "x86-64-v3"; }),
+              HasSubstr("--cpu-target=x86-64-v3 "));
+  EXPECT_THAT(words([](RunOptions &o) { o.noBinaryHead = true; }),
+              HasSubstr("--no-binary-head=true "));
 }
 
 TEST(Memory, ARunThatDoesNotFitIsAnError) {
