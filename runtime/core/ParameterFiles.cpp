@@ -18,6 +18,7 @@ using namespace program;
 namespace {
 
 constexpr const char *kPrefixes[] = {"param.", "moment1.", "moment2."};
+constexpr const char *kVersionKey = "seqpar_checkpoint", *kVersion = "1";
 constexpr ParameterPart kParts[] = {ParameterPart::Value, ParameterPart::FirstMoment,
                                     ParameterPart::SecondMoment};
 
@@ -184,7 +185,7 @@ void saveCheckpoint(const std::string &directory, const ProgramFile &program, Ex
     fail("{}: cannot be written: {}", directory, error.message());
   write(fmt::format("{}/step-{:09}.safetensors", directory, position.step), tensors, executor,
         communicator,
-        {{"seqpar_checkpoint", "1"},
+        {{kVersionKey, kVersion},
          {"step", std::to_string(position.step)},
          {"samples", std::to_string(position.samples)},
          {"seed", std::to_string(seed)}});
@@ -207,8 +208,35 @@ std::string findCheckpoint(const std::string &path) {
   return path + "/" + newest;
 }
 
+namespace {
+
+void checkVersion(const SafetensorsFile &file) {
+  auto found = file.metadata().find(kVersionKey);
+  if (found == file.metadata().end())
+    fail("{}: not a checkpoint: its metadata has no {}; a file of parameters is for --init-from",
+         file.path(), kVersionKey);
+  if (found->second != kVersion)
+    fail("{}: expected a checkpoint of version {}, found {}", file.path(), kVersion, found->second);
+}
+
+/// A name is a prefix of kPrefixes and a parameter.
+void checkName(const SafetensorsFile &file, const std::string &name,
+               const std::map<std::string, const Parameter *> &parameters) {
+  for (const char *prefix : kPrefixes)
+    if (name.starts_with(prefix)) {
+      if (!parameters.count(name.substr(std::strlen(prefix))))
+        fail("{}: tensor {} is of no parameter of the model", file.path(), name);
+      return;
+    }
+  fail("{}: tensor {}: expected a name that begins with {}", file.path(), name,
+       fmt::join(kPrefixes, ", "));
+}
+
+} // namespace
+
 RunPosition checkCheckpoint(const ProgramFile &program, const SafetensorsFile &file,
                             uint32_t seed) {
+  checkVersion(file);
   auto number = [&](const char *key) {
     auto found = file.metadata().find(key);
     int64_t value = -1;
@@ -229,8 +257,7 @@ RunPosition checkCheckpoint(const ProgramFile &program, const SafetensorsFile &f
           file.get(kPrefixes[part] + stage->parameters()->Get(i)->name()->str(), "F32",
                    shapeOf(*stage->parameters()->Get(i)));
   for (const auto &[name, tensor] : file.tensors())
-    if (!parameters.count(name.substr(name.find('.') + 1)))
-      fail("{}: tensor {} is no parameter of the model", file.path(), name);
+    checkName(file, name, parameters);
   return position;
 }
 

@@ -203,6 +203,31 @@ TEST_F(Trainer, CheckpointsAreCheckedAgainstTheRun) {
   EXPECT_THAT(errorOf(kShape), HasSubstr("there is no checkpoint"));
 }
 
+TEST_F(Trainer, CheckpointsAreCheckedByVersionAndNames) {
+  auto write = [&](std::map<std::string, std::string> metadata, const std::string &extra) {
+    metadata.insert({{"step", "1"}, {"samples", "4"}, {"seed", "1234"}});
+    auto fill = [](std::span<uint8_t> to) { std::memset(to.data(), 0, to.size()); };
+    std::vector<TensorToWrite> tensors;
+    for (const char *prefix : {"param.", "moment1.", "moment2."})
+      tensors.push_back({prefix + std::string("table"), "F32", {16, 8}, 512, fill});
+    if (!extra.empty())
+      tensors.push_back({extra, "F32", {16, 8}, 512, fill});
+    writeSafetensors(path("c.safetensors"), tensors, metadata);
+  };
+  options.load = path("c.safetensors");
+  write({{"seqpar_checkpoint", "1"}}, "");
+  EXPECT_EQ(errorOf(kShape), "");
+  write({}, "");
+  EXPECT_THAT(errorOf(kShape), HasSubstr("not a checkpoint: its metadata has no seqpar_checkpoint"));
+  write({{"seqpar_checkpoint", "2"}}, "");
+  EXPECT_THAT(errorOf(kShape), HasSubstr("expected a checkpoint of version 1, found 2"));
+  write({{"seqpar_checkpoint", "1"}}, "moment3.table");
+  EXPECT_THAT(errorOf(kShape), HasSubstr("tensor moment3.table: expected a name that begins with "
+                                         "param., moment1., moment2."));
+  write({{"seqpar_checkpoint", "1"}}, "moment1.lost");
+  EXPECT_THAT(errorOf(kShape), HasSubstr("tensor moment1.lost is of no parameter of the model"));
+}
+
 TEST_F(Trainer, InitialParametersAreCheckedByName) {
   auto write = [&](const std::string &name, std::vector<int64_t> shape,
                    const char *extra = nullptr) {
