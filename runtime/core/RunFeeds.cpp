@@ -36,6 +36,7 @@ RunFeeds megatronFeeds(const ProgramFile &file, const RunOptions &options) {
   from.shortSeqProb = options.shortSeqProb;
   from.binaryHead = file.program().has_sop();
   from.cacheDir = options.cacheDir;
+  from.writesMaps = !options.dryRun;
   auto data = std::make_shared<const data::PretrainingData>(from);
   if (data->vocabSize() > file.program().vocabulary())
     fail("--vocab: {} has {} ids, the model's vocabulary only {}", options.vocab, data->vocabSize(),
@@ -52,6 +53,8 @@ RunFeeds megatronFeeds(const ProgramFile &file, const RunOptions &options) {
 RunFeeds createFeeds(const ProgramFile &file, const RunOptions &options) {
   RunFeeds feeds;
   if (!options.batchFrom.empty()) {
+    if (int64_t steps = readBatchShape(options.batchFrom).steps; options.steps > steps)
+      fail("{}: it has {} batches, step {} needs one more", options.batchFrom, steps, steps + 1);
     feeds.train = createSafetensorsFeed(options.batchFrom);
     return feeds;
   }

@@ -13,6 +13,7 @@ struct RunFeeds {
   std::unique_ptr<Feed> train;
   std::unique_ptr<Feed> valid; ///< null when the run does not evaluate
 };
+/// Opens and checks the files. Sample maps are written unless it is a dry run. Throws Error.
 RunFeeds createFeeds(const ProgramFile &file, const RunOptions &options);
 
 /// What the program can take.

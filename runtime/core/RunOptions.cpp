@@ -160,7 +160,10 @@ void addMachine(CLI::App &app, RunOptions &o) {
            "seconds that a rank waits for another before the run ends with an error; 0: for ever")
       ->check(inRange(0, kMostSteps))
       ->capture_default_str();
-  app.add_flag("--dry-run", o.dryRun, "check everything, run nothing")->group(group.name);
+  app.add_flag("--dry-run", o.dryRun,
+               "check all that a run reads, writes and needs, the first batch too; run nothing and "
+               "write no file but the memory report")
+      ->group(group.name);
   group
       .add("--log-interval", o.logInterval,
            "steps between printed lines off a terminal; 0: about 50 lines in all")

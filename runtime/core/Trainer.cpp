@@ -7,8 +7,8 @@
 #include "ParameterFiles.h"
 #include "RankMessages.h"
 #include "Report.h"
-#include "RunFeeds.h"
-#include "seqpar/rt/AtomicFile.h"
+#include "RunInputs.h"
+#include "RunOutputs.h"
 #include "seqpar/rt/Communicator.h"
 #include "seqpar/rt/Executor.h"
 #include "seqpar/rt/Processes.h"
@@ -18,7 +18,6 @@
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
-#include <filesystem>
 #include <mutex>
 #include <sched.h>
 #include <thread>
@@ -69,14 +68,18 @@ class Run {
 public:
   Run(const ProgramFile &file, const RunOptions &options, const DeviceFactory &devices,
       const std::function<void(const StepRecord &)> &onStep, Processes *processes);
+  /// Finds out what would fail before the first step or in its batch; makes nothing.
+  void rehearse();
   void go();
 
 private:
-  void createFeeds();
+  void checkMemory();
+  void describe() const;
   void waitForRanks(size_t started);
   void rankMain(Rank &self);
   void setUp(Rank &self);
   void steps(Rank &self);
+  void loadBatch(Feed &feed, int64_t number, int64_t firstSample, GlobalBatch &batch);
   const GlobalBatch &nextBatch(Rank &self, Feed &feed, GlobalBatch (&batches)[2], int64_t number,
                                int64_t firstSample);
   Evaluation evaluate(Rank &self, const StepInputs &inputs);
@@ -94,7 +97,7 @@ private:
            (step + 1) % options.saveInterval == 0 && step + 1 < options.steps;
   }
   int64_t samplesBefore(int64_t step) const {
-    return start.samples + (step - start.step) * globalBatch;
+    return opened.start.samples + (step - opened.start.step) * globalBatch;
   }
 
   const ProgramFile &file;
@@ -105,9 +108,7 @@ private:
   const Schedule schedule;
   const int64_t globalBatch;
   BatchLimits limits;
-  RunFeeds feeds;
-  std::unique_ptr<SafetensorsFile> initial, checkpoint;
-  RunPosition start;
+  RunInputs opened;
   std::unique_ptr<Report> output; // of rank 0
   // One rank fills the next batch while others may still read the last.
   GlobalBatch trainBatches[2], validBatches[2];
@@ -125,46 +126,49 @@ Run::Run(const ProgramFile &file, const RunOptions &options, const DeviceFactory
       schedule(scheduleOf(options)), globalBatch(file.globalBatch()), limits(batchLimits(file)),
       group(file.grid(), processes), ranks(static_cast<size_t>(group.localRanks())),
       lossRank(file.grid().rankOf({0, file.grid().pp - 1, 0})) {
+  checkMemory();
+  opened = openInputs(file, options, processes);
+}
+
+// No process allocates before all have looked at what is free.
+void Run::checkMemory() {
   if (devices.checkMemory)
     devices.checkMemory(file, group.firstRank(), group.localRanks());
   else
-    checkMemory(file, group.firstRank(), group.localRanks(), availableMemory());
-  if (!options.initFrom.empty()) {
-    initial = std::make_unique<SafetensorsFile>(options.initFrom);
-    checkParameterFile(file, *initial);
-  }
-  if (!options.load.empty()) {
-    checkpoint = std::make_unique<SafetensorsFile>(findCheckpoint(options.load));
-    start = checkCheckpoint(file, *checkpoint, options.seed);
-  }
-  if (options.steps > 0)
-    createFeeds();
+    rt::checkMemory(file, group.firstRank(), group.localRanks(), availableMemory());
+  if (processes)
+    processes->agree("the memory's being enough", "");
+}
+
+void Run::describe() const {
+  if (opened.feeds.train)
+    fmt::print("{}\n", opened.feeds.train->describe());
+  if (opened.checkpoint)
+    fmt::print("{}: goes on after step {}\n", opened.checkpoint->path(), opened.start.step);
+}
+
+void Run::rehearse() {
+  describe();
+  devices(group.firstRank(), 1)->loadKernels(file.program());
+  // A file of batches is there as a whole; other data is looked at as it is needed.
+  int64_t first = opened.start.step;
+  int64_t last = options.batchFrom.empty() ? std::min(first + 1, options.steps) : options.steps;
+  for (int64_t step = first; step < last; ++step)
+    loadBatch(*opened.feeds.train, step, samplesBefore(step), trainBatches[0]);
+  if (opened.feeds.valid)
+    loadBatch(*opened.feeds.valid, 0, 0, validBatches[0]);
+}
+
+void Run::go() {
+  describe();
   for (size_t i = 0; i < ranks.size(); ++i) {
     ranks[i].profiler = std::make_unique<Profiler>(options.trace.empty() ? 0 : kTraceEvents);
     ranks[i].communicator = group.communicator(group.firstRank() + static_cast<int>(i));
     ranks[i].communicator->setTimeout(options.timeout);
   }
   if (group.firstRank() == 0)
-    output = std::make_unique<Report>(options, checkpoint != nullptr,
+    output = std::make_unique<Report>(options, opened.checkpoint != nullptr,
                                       processes && processes->count() > 1);
-}
-
-// The first process makes the files that are kept beside the data, and the others read them.
-void Run::createFeeds() {
-  bool isFirst = !processes || processes->isFirst();
-  if (isFirst)
-    feeds = rt::createFeeds(file, options);
-  if (processes)
-    processes->agree("the data's being ready", "");
-  if (!isFirst)
-    feeds = rt::createFeeds(file, options);
-}
-
-void Run::go() {
-  if (feeds.train)
-    fmt::print("{}\n", feeds.train->describe());
-  if (checkpoint)
-    fmt::print("{}: goes on after step {}\n", checkpoint->path(), start.step);
   std::vector<std::thread> threads;
   try {
     for (Rank &rank : ranks)
@@ -223,10 +227,10 @@ void Run::setUp(Rank &self) {
   self.device->loadKernels(file.program());
   self.executor =
       std::make_unique<Executor>(file, *self.device, *self.communicator, self.profiler.get());
-  if (checkpoint)
-    loadCheckpoint(*self.executor, *checkpoint);
-  else if (initial)
-    loadParameters(*self.executor, *initial);
+  if (opened.checkpoint)
+    loadCheckpoint(*self.executor, *opened.checkpoint);
+  else if (opened.initial)
+    loadParameters(*self.executor, *opened.initial);
   else
     self.executor->initializeParameters(options.seed);
   self.communicator->barrier();
@@ -234,10 +238,10 @@ void Run::setUp(Rank &self) {
 }
 
 void Run::steps(Rank &self) {
-  for (int64_t step = start.step; step < options.steps; ++step) {
+  for (int64_t step = opened.start.step; step < options.steps; ++step) {
     uint64_t begin = Profiler::now();
     const GlobalBatch &batch =
-        nextBatch(self, *feeds.train, trainBatches, step, samplesBefore(step));
+        nextBatch(self, *opened.feeds.train, trainBatches, step, samplesBefore(step));
 
     StepInputs inputs{.step = step,
                       .seed = options.seed,
@@ -258,19 +262,23 @@ void Run::steps(Rank &self) {
   }
 }
 
+void Run::loadBatch(Feed &feed, int64_t number, int64_t firstSample, GlobalBatch &batch) {
+  feed.load(number, firstSample, batch);
+  checkBatch(batch, limits);
+  if (processes && processes->count() > 1)
+    processes->claim(fmt::format("the {} batch of step {}",
+                                 &feed == opened.feeds.train.get() ? "training" : "validation",
+                                 number + 1),
+                     wordsOf(batch));
+}
+
 // The first rank of each process loads; all of them wait for it.
 const GlobalBatch &Run::nextBatch(Rank &self, Feed &feed, GlobalBatch (&batches)[2], int64_t number,
                                   int64_t firstSample) {
   GlobalBatch &batch = batches[number % 2];
   uint64_t begin = Profiler::now();
   if (self.number() == group.firstRank()) {
-    feed.load(number, firstSample, batch);
-    checkBatch(batch, limits);
-    if (processes && processes->count() > 1)
-      processes->claim(fmt::format("the {} batch of step {}",
-                                   &feed == feeds.train.get() ? "training" : "validation",
-                                   number + 1),
-                       wordsOf(batch));
+    loadBatch(feed, number, firstSample, batch);
     self.profiler->add(Category::Feed, "next batch", begin, Profiler::now());
   }
   self.communicator->localBarrier();
@@ -284,7 +292,7 @@ Evaluation Run::evaluate(Rank &self, const StepInputs &inputs) {
   int64_t number = inputs.step / options.evalInterval * options.evalIters;
   for (int64_t i = 0; i < options.evalIters; ++i) {
     const GlobalBatch &batch =
-        nextBatch(self, *feeds.valid, validBatches, number + i, (number + i) * globalBatch);
+        nextBatch(self, *opened.feeds.valid, validBatches, number + i, (number + i) * globalBatch);
     self.executor->evaluate(evaluation, batch);
     double share = 1.0 / static_cast<double>(options.evalIters);
     mean.mlmLoss += share * self.executor->metric(MetricKind::MlmLoss);
@@ -333,7 +341,7 @@ void Run::report(Rank &self, LoggedStep logged) {
 }
 
 void Run::saveAfterStep(Rank &self, int64_t step) {
-  if (step == start.step && !options.saveGradients.empty())
+  if (step == opened.start.step && !options.saveGradients.empty())
     saveParameters(options.saveGradients, file, *self.executor, *self.communicator,
                    ParameterPart::Gradient, "grad.");
   if (checkpointAfter(step))
@@ -352,31 +360,12 @@ void Run::finish(Rank &self) {
     saveParameters(options.saveParameters, file, *self.executor, *self.communicator,
                    ParameterPart::Value, "");
   if (!options.save.empty())
-    saveCheckpointAfter(self, std::max(options.steps, start.step));
+    saveCheckpointAfter(self, std::max(options.steps, opened.start.step));
   if (!options.profile.empty())
-    writeProfile(options.profile, options.steps - start.step, *self.profiler, *self.communicator);
+    writeProfile(options.profile, options.steps - opened.start.step, *self.profiler,
+                 *self.communicator);
   if (!options.trace.empty())
     writeTrace(options.trace, *self.profiler, *self.communicator);
-}
-
-void checkOutputs(const RunOptions &options) {
-  const std::pair<const char *, const std::string &> files[] = {
-      {"--save-gradients", options.saveGradients},
-      {"--save-parameters", options.saveParameters},
-      {"--memory-report", options.memoryReport},
-      {"--profile", options.profile},
-      {"--trace", options.trace}};
-  for (auto &[option, path] : files)
-    if (!path.empty())
-      checkWritable(option, path);
-  if (options.save.empty())
-    return;
-  std::error_code error;
-  std::filesystem::create_directories(options.save, error);
-  if (error)
-    throw UsageError(
-        fmt::format("--save: {}: cannot be written: {}", options.save, error.message()));
-  checkWritable("--save", options.save + "/step-000000000.safetensors");
 }
 
 // Before anything is shared: ranks of different programs would wait for each other for ever.
@@ -412,12 +401,13 @@ void train(const ProgramFile &file, const RunOptions &options, const DeviceFacto
       writeMemoryReport(options.memoryReport, file);
   }
   bool runs = options.steps > 0 || !options.saveParameters.empty() || !options.save.empty();
-  if (!runs || options.dryRun)
+  if (!runs)
     return;
   RunOptions resolved = options;
   if (options.steps > 0)
     useBundledCorpus(resolved);
-  Run(file, resolved, devices, onStep, processes).go();
+  Run run(file, resolved, devices, onStep, processes);
+  options.dryRun ? run.rehearse() : run.go();
 }
 
 } // namespace seqpar::rt

@@ -56,7 +56,7 @@ std::array<int64_t, 3> wantedSamples(const DataOptions &options) {
 }
 
 SampleMap openMap(const IndexedDataset &data, Split split, const SampleMapOptions &map,
-                  const std::string &cacheDir) {
+                  const std::string &cacheDir, bool writes) {
   if (cacheDir.empty())
     return SampleMap::build(data, map);
   std::filesystem::path folder(cacheDir);
@@ -64,6 +64,8 @@ SampleMap openMap(const IndexedDataset &data, Split split, const SampleMapOption
   std::string path = (folder / sampleMapName(name, splitName(split), map)).string();
   if (std::filesystem::exists(path))
     return SampleMap::load(path, data, map);
+  if (!writes)
+    return SampleMap::build(data, map);
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
@@ -122,7 +124,8 @@ void PretrainingData::Impl::openMember(const WeightedPrefix &entry, bool alone) 
     map.seed = options.seed;
     map.minSentences = options.binaryHead ? 2 : 1;
     if (map.documentBegin < map.documentEnd && map.wanted > 0)
-      member->maps[s] = openMap(member->data, allSplits[s], map, options.cacheDir);
+      member->maps[s] =
+          openMap(member->data, allSplits[s], map, options.cacheDir, options.writesMaps);
   }
   members.push_back(std::move(member));
 }

@@ -46,7 +46,7 @@ struct RunOptions {
   std::string cpuTarget; ///< instruction set of the kernels; empty: the best the host has
   int threads = 0;       ///< most threads of one rank; 0: the cores divided among the ranks
   double timeout = 60;   ///< seconds that a rank waits for another before the run ends; 0: for ever
-  bool dryRun = false;   ///< check everything, write the memory report, run nothing
+  bool dryRun = false;   ///< check all that a run needs, write the memory report, run nothing
   int64_t logInterval = 0; ///< steps between printed lines off a terminal; 0: about 50 in all
 };
 

@@ -39,6 +39,8 @@ struct DataOptions {
   bool binaryHead = true;
   /// Folder of the sample-map files, with Megatron's names. Empty: maps live in memory only.
   std::string cacheDir;
+  /// Off: maps that are not in the folder live in memory only.
+  bool writesMaps = true;
 };
 
 /// One sample. The arrays have seqLength entries.

@@ -1,0 +1,39 @@
+#include "RunInputs.h"
+
+#include "seqpar/rt/Processes.h"
+
+namespace seqpar::rt {
+
+namespace {
+
+// The first process makes the files that are kept beside the data, and the others read them.
+RunFeeds openFeeds(const ProgramFile &file, const RunOptions &options, Processes *processes) {
+  RunFeeds feeds;
+  bool isFirst = !processes || processes->isFirst();
+  if (isFirst)
+    feeds = createFeeds(file, options);
+  if (processes)
+    processes->agree("the data's being ready", "");
+  if (!isFirst)
+    feeds = createFeeds(file, options);
+  return feeds;
+}
+
+} // namespace
+
+RunInputs openInputs(const ProgramFile &file, const RunOptions &options, Processes *processes) {
+  RunInputs inputs;
+  if (!options.initFrom.empty()) {
+    inputs.initial = std::make_unique<SafetensorsFile>(options.initFrom);
+    checkParameterFile(file, *inputs.initial);
+  }
+  if (!options.load.empty()) {
+    inputs.checkpoint = std::make_unique<SafetensorsFile>(findCheckpoint(options.load));
+    inputs.start = checkCheckpoint(file, *inputs.checkpoint, options.seed);
+  }
+  if (options.steps > 0)
+    inputs.feeds = openFeeds(file, options, processes);
+  return inputs;
+}
+
+} // namespace seqpar::rt
