@@ -72,4 +72,10 @@ std::string wordsOf(const GlobalBatch &batch) {
                      batch.length, batch.firstSample, batch.lossTokens, hash.text());
 }
 
+std::string wordsOf(const SafetensorsFile &file) {
+  Hash hash;
+  hash.add(file.bytes());
+  return fmt::format("bytes={} hash={}", file.bytes().size(), hash.text());
+}
+
 } // namespace seqpar::rt

@@ -9,6 +9,7 @@
 #include "seqpar/rt/Feed.h"
 #include "seqpar/rt/ProgramFile.h"
 #include "seqpar/rt/RunOptions.h"
+#include "seqpar/rt/Safetensors.h"
 
 #include <string>
 
@@ -21,5 +22,8 @@ std::string wordsOf(const ProgramFile &file);
 std::string wordsOf(const RunOptions &options);
 
 std::string wordsOf(const GlobalBatch &batch);
+
+/// Of all its bytes, which are read.
+std::string wordsOf(const SafetensorsFile &file);
 
 } // namespace seqpar::rt

@@ -20,7 +20,8 @@ struct RunInputs {
 };
 
 /// Opens and checks all that the options name, but for the batches themselves. Of several processes
-/// all call it. Sample maps are written unless it is a dry run. Throws Error.
+/// all call it, and what each reads must be the same, whatever its path. Sample maps are written
+/// unless it is a dry run. Throws Error.
 RunInputs openInputs(const ProgramFile &file, const RunOptions &options, Processes *processes);
 
 } // namespace seqpar::rt

@@ -3,9 +3,10 @@
 // trainer-processes FAULT: trains the toy model on one rank a process, or on three thread ranks
 // when mpirun has not started it. On rank 1, in its fourth step, an op throws ("throw"), never ends
 // ("hang"), or takes a while ("slow"); or it stops its process while ranks set up ("stop"); or
-// process 1 has another program ("program") or options ("options"). With "batches A B" process 1
-// reads its batches from file B, the others from A. "late": process 1 fails before it trains, while
-// the first, which is to print that, is busy for a minute.
+// process 1 has another program ("program") or options ("options"). With "batches A B", "init A B"
+// or "load A B" process 1 reads batches, parameters or a checkpoint from file B, the others from A.
+// "late": process 1 fails before it trains, while the first, which is to print that, is busy for a
+// minute.
 //
 //===----------------------------------------------------------------------===//
 
@@ -41,11 +42,12 @@ int main(int argc, char **argv) {
     if (fault == "late" && second)
       fail("process 1 has had enough");
     RunOptions options;
-    options.steps = 8;
+    options.steps = fault == "batches" ? 1 : 8;
+    (fault == "batches" ? options.batchFrom : options.data) = "synthetic";
     if (argc > 3)
-      options.batchFrom = argv[second ? 3 : 2];
-    else
-      options.data = "synthetic";
+      (fault == "batches" ? options.batchFrom
+       : fault == "init"  ? options.initFrom
+                          : options.load) = argv[second ? 3 : 2];
     options.timeout = 2;
     options.lr = second && fault == "options" ? 0.5 : 1e-3;
     int64_t length = second && fault == "program" ? 25 : 24;

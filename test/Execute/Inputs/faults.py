@@ -89,18 +89,33 @@ def check(name, command, expected, most, fault=None, ready=None):
     print(f"{name}: {seconds:.1f} s, exit status {status}, {messages[0]}")
 
 
-def write_batch(path, token):
-    """One batch of two samples of 24 positions, all the same token, a safetensors file."""
-    header, data = {}, b""
-    for name, value in (("tokens", token), ("types", 0), ("labels", token), ("loss_mask", 1), ("padding_mask", 1),
-                        ("is_random", 0)):
-        shape = [2] if name == "is_random" else [2, 24]
-        array = numpy.full(shape, value, numpy.int32).tobytes()
-        header[f"batch.0.{name}"] = {"dtype": "I32", "shape": shape, "data_offsets": [len(data), len(data) + len(array)]}
-        data += array
+def write(path, tensors, metadata={}):
+    """A safetensors file of arrays by name."""
+    header, data = {"__metadata__": metadata}, b""
+    for name, array in tensors.items():
+        dtype = "F32" if array.dtype == numpy.float32 else "I32"
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [len(data), len(data) + array.nbytes]}
+        data += array.tobytes()
     text = json.dumps(header).encode()
     with open(path, "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text + data)
+
+
+def write_batch(path, token):
+    """One batch of two samples of 24 positions, all the same token."""
+    values = {"tokens": token, "types": 0, "labels": token, "loss_mask": 1, "padding_mask": 1, "is_random": 0}
+    write(path, {f"batch.0.{name}": numpy.full([2] if name == "is_random" else [2, 24], value, numpy.int32)
+                 for name, value in values.items()})
+
+
+def write_parameters(path, value):
+    """The toy model's one parameter, all the same value."""
+    write(path, {"table": numpy.full([16, 8], value, numpy.float32)})
+
+
+def write_checkpoint(path, value):
+    write(path, {f"{prefix}.table": numpy.full([16, 8], value, numpy.float32) for prefix in ("param", "moment1", "moment2")},
+          {"seqpar_checkpoint": "1", "step": "1", "samples": "2", "seed": "1234"})
 
 
 def killing(rank, number):
@@ -158,11 +173,13 @@ def main():
         check(fault, MPIRUN + ["-np", "3", program, fault], expected, most)
     check("hang of a thread rank", [program, "hang"], r"rank \d: .*waited 2 s in vain for rank \d", 12)
     with tempfile.TemporaryDirectory() as folder:
-        for name, token in (("A", 3), ("B", 4)):
-            write_batch(f"{folder}/{name}", token)
-        check("batches", MPIRUN + ["-np", "3", program, "batches", f"{folder}/A", f"{folder}/B"],
-              r"differ in the training batch of step 1: process \d \(.*\) has hash=\w+, process \d \(.*\) has hash=\w+$",
-              10)
+        for fault, make, what in (("batches", write_batch, "training batch of step 1"),
+                                  ("init", write_parameters, "file of --init-from"),
+                                  ("load", write_checkpoint, "file of --load")):
+            for name, value in (("A", 3), ("B", 4)):
+                make(f"{folder}/{name}", value)
+            check(fault, MPIRUN + ["-np", "3", program, fault, f"{folder}/A", f"{folder}/B"],
+                  rf"differ in the {what}: process \d \(.*\) has hash=\w+, process \d \(.*\) has hash=\w+$", 10)
         subprocess.run(MODEL + ["-o", f"{folder}/model.mlir"], check=True)
         real_runs(folder, 2, 2, [1])
         real_runs(folder, 4, 1, [0, 2])

@@ -41,6 +41,8 @@ public:
   const std::string &path() const { return thePath; }
   const std::map<std::string, Tensor> &tensors() const { return theTensors; }
   const std::map<std::string, std::string> &metadata() const { return theMetadata; }
+  /// All of the file.
+  std::span<const uint8_t> bytes() const { return {map, size}; }
   /// nullptr when there is none of that name.
   const Tensor *find(const std::string &name) const;
   /// Throws Error when it is missing, of another type or of another shape.
