@@ -41,6 +41,10 @@ RunInputs openInputs(const ProgramFile &file, const RunOptions &options, Process
     inputs.start = checkCheckpoint(file, *inputs.checkpoint, options.seed);
     agreeOn("--load", *inputs.checkpoint, processes);
   }
+  if (!options.saveGradients.empty() && inputs.start.step >= options.steps)
+    throw UsageError(
+        fmt::format("--save-gradients: {} is of step {}, --steps={} leaves none to run",
+                    inputs.checkpoint->path(), inputs.start.step, options.steps));
   if (options.steps > 0)
     inputs.feeds = openFeeds(file, options, processes);
   return inputs;

@@ -200,8 +200,15 @@ void checkRunOptions(const RunOptions &o) {
     wrong("--eval-interval: a --batch-from file has no samples to evaluate on");
   if (!o.initFrom.empty() && !o.load.empty())
     wrong("--init-from: cannot be combined with --load");
-  if (!o.saveGradients.empty() && o.steps == 0)
-    wrong("--save-gradients: needs at least one step");
+  const std::pair<const char *, const std::string &> ofSteps[] = {
+      {"--save-gradients", o.saveGradients},
+      {"--log", o.log},
+      {"--tensorboard", o.tensorboard},
+      {"--profile", o.profile},
+      {"--trace", o.trace}};
+  for (auto &[option, path] : ofSteps)
+    if (o.steps == 0 && !path.empty())
+      wrong(fmt::format("{}: needs at least one step", option));
   if (!o.data.empty() && o.data != "synthetic" && o.vocab.empty())
     wrong("--vocab: Megatron data needs its vocabulary file");
 }

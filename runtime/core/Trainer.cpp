@@ -362,8 +362,8 @@ void Run::finish(Rank &self) {
   if (!options.save.empty())
     saveCheckpointAfter(self, std::max(options.steps, opened.start.step));
   if (!options.profile.empty())
-    writeProfile(options.profile, options.steps - opened.start.step, *self.profiler,
-                 *self.communicator);
+    writeProfile(options.profile, std::max<int64_t>(0, options.steps - opened.start.step),
+                 *self.profiler, *self.communicator);
   if (!options.trace.empty())
     writeTrace(options.trace, *self.profiler, *self.communicator);
 }

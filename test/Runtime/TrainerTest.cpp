@@ -535,6 +535,23 @@ TEST_F(Trainer, ADryRunMakesNoSampleMaps) {
   EXPECT_FALSE(fs::is_empty(path("maps")));
 }
 
+TEST_F(Trainer, ACheckpointBehindTheLastStepLeavesNothingToReport) {
+  options.save = path("checkpoints");
+  run(kShape);
+  options.load = std::exchange(options.save, "");
+  options.steps = 2;
+  options.profile = path("profile.json");
+  EXPECT_TRUE(run(kShape).empty());
+  EXPECT_EQ(nlohmann::json::parse(contents("profile.json"))["steps"], 0);
+  options.saveGradients = path("g.safetensors");
+  for (int64_t steps : {2, 4}) {
+    options.steps = steps;
+    EXPECT_THAT(errorOf(kShape),
+                AllOf(HasSubstr("--save-gradients: "), HasSubstr("is of step 4"),
+                      HasSubstr(fmt::format("--steps={} leaves none to run", steps))));
+  }
+}
+
 TEST_F(Trainer, WithoutDataItTakesTheBundledCorpus) {
   options.data.clear();
   EXPECT_THAT(errorOf(kShape), AllOf(HasSubstr("models/corpus/vocab.txt has 30524 ids"),
@@ -556,11 +573,19 @@ TEST_F(Trainer, ImpossibleOptionsAreUsageErrors) {
   EXPECT_THAT(usage([](RunOptions &o) { o.minLr = 1; }), HasSubstr("--min-lr"));
   EXPECT_THAT(usage([](RunOptions &o) { o.batchFrom = "b"; }), HasSubstr("--batch-from"));
   EXPECT_THAT(usage([](RunOptions &o) { o.data = "prefix"; }), HasSubstr("--vocab"));
-  EXPECT_THAT(usage([](RunOptions &o) {
+  for (auto [name, member] : {std::pair("--save-gradients", &RunOptions::saveGradients),
+                              {"--log", &RunOptions::log},
+                              {"--tensorboard", &RunOptions::tensorboard},
+                              {"--profile", &RunOptions::profile},
+                              {"--trace", &RunOptions::trace}}) {
+    auto change = [member = member](RunOptions &o) { o.*member = "x"; };
+    EXPECT_EQ(usage(change), "");
+    EXPECT_EQ(usage([&](RunOptions &o) {
+                change(o);
                 o.steps = 0;
-                o.saveGradients = "g";
               }),
-              HasSubstr("--save-gradients"));
+              fmt::format("{}: needs at least one step", name));
+  }
   EXPECT_THAT(usage([](RunOptions &o) {
                 o.initFrom = "i";
                 o.load = "l";

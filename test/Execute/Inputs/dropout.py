@@ -36,6 +36,10 @@ class Runs:
         self.batches = os.path.join(folder, "batches.safetensors")
         save(self.batches, {f"batch.{step}.{name}": value for step in range(2) for name, value in make_batch().items()})
 
+    def initialise(self, path):
+        subprocess.run(["seqpar-run", self.model, f"--batch-from={self.batches}", "--steps=0", "--seed=1",
+                        f"--save-parameters={path}"], check=True, stdout=subprocess.DEVNULL, timeout=300)
+
     def run(self, *options):
         log = os.path.join(self.folder, "log.jsonl")
         subprocess.run(["seqpar-run", self.model, f"--sp={self.sp}", f"--log={log}",
@@ -56,7 +60,7 @@ class Runs:
 def check_slope(runs):
     first = os.path.join(runs.folder, "first.safetensors")
     gradients = os.path.join(runs.folder, "gradients.safetensors")
-    runs.run(f"--batch-from={runs.batches}", "--steps=0", "--seed=1", f"--save-parameters={first}")
+    runs.initialise(first)
     start = {name: value.astype(np.float32) for name, value in load(first).items()}
     # Larger weights than those of an untrained model, so that every part matters.
     start = {name: value * 4 if value.ndim == 2 else value for name, value in start.items()}
