@@ -31,6 +31,17 @@ int launched() {
   return std::getenv("PMIX_RANK") ? std::max(1, numberIn("PMIX_SIZE")) : 0;
 }
 
+// Processes that torchrun has started would each train alone.
+void refuseTorchrun() {
+  const char *rank = std::getenv("RANK");
+  if (int count = numberIn("WORLD_SIZE"); count > 1 && rank && launched() <= 1)
+    throw UsageError(
+        fmt::format("found RANK={} and WORLD_SIZE={}, as torchrun sets them; processes are joined "
+                    "through MPI: start them with mpirun or srun, or one process for all ranks of "
+                    "a machine",
+                    rank, count));
+}
+
 int launchedIndex() {
   for (const char *variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"})
     if (std::getenv(variable))
@@ -80,6 +91,7 @@ Processes::Processes(std::unique_ptr<ProcessState> state) : theState(std::move(s
 Processes::~Processes() = default;
 
 std::unique_ptr<Processes> Processes::launch(const std::string &tool) {
+  refuseTorchrun();
   auto state = std::make_unique<ProcessState>(tool);
   if (int count = launched(); count > 1) {
     sigset_t term;

@@ -14,19 +14,6 @@ namespace seqpar::rt {
 
 namespace {
 
-/// Processes that torchrun has started would each train alone: they are joined through MPI.
-void refuseTorchrun() {
-  const char *size = std::getenv("WORLD_SIZE"), *rank = std::getenv("RANK");
-  bool joined = std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMIX_RANK") ||
-                std::getenv("SLURM_STEP_NUM_TASKS");
-  if (size && rank && std::atoi(size) > 1 && !joined)
-    throw UsageError(
-        fmt::format("--device=cuda: found RANK={} and WORLD_SIZE={}, as torchrun sets "
-                    "them; processes are joined through MPI: start them with mpirun or "
-                    "srun, or one process for all GPUs of a machine",
-                    rank, size));
-}
-
 #ifdef SEQPAR_HAVE_CUDA
 
 /// Number of this process among those of its machine, as the launcher says; 0 without one.
@@ -45,7 +32,6 @@ struct Placement {
 };
 
 DeviceFactory cudaFactory() {
-  refuseTorchrun();
   CudaOptions options = cudaOptionsFromEnvironment();
   CudaProbe probe = probeCuda(options);
   if (probe.devices == 0)
@@ -79,7 +65,6 @@ bool hasGpu() { return probeCuda(cudaOptionsFromEnvironment()).devices > 0; }
 #else
 
 DeviceFactory cudaFactory() {
-  refuseTorchrun();
   throw UsageError("--device: this build has cpu, not cuda: the CUDA toolkit's headers were not "
                    "there when it was built");
 }

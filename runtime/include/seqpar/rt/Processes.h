@@ -26,7 +26,8 @@ public:
   /// Joins the others when the environment is one that mpirun (OMPI_COMM_WORLD_SIZE), a PMIx
   /// launcher (PMIX_RANK) or srun (SLURM_STEP_NUM_TASKS) makes; else this process is the only one,
   /// and nothing of MPI is called. Of several, all but the first print nothing from here on. `tool`
-  /// begins its error messages. Throws Error.
+  /// begins its error messages. Throws Error, also where torchrun (RANK and WORLD_SIZE) has started
+  /// several that no other launcher joins.
   static std::unique_ptr<Processes> launch(const std::string &tool);
   ~Processes();
   Processes(const Processes &) = delete;
