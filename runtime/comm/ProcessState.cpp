@@ -117,6 +117,20 @@ int ProcessState::sharingCores() const {
   }));
 }
 
+std::vector<int> ProcessState::onThisMachine() const {
+  if (!link)
+    return {0};
+  auto host = [&](int process) {
+    std::string text = link->texts()[static_cast<size_t>(process)];
+    return wordsOf(takeField(text))[0];
+  };
+  std::vector<int> found;
+  for (int process = 0; process < count(); ++process)
+    if (host(process) == host(index()))
+      found.push_back(process);
+  return found;
+}
+
 void ProcessState::setTimeout(double limit) {
   std::lock_guard lock(mutex);
   timeout = limit;

@@ -27,6 +27,7 @@ public:
   int index() const { return link ? link->index() : 0; }
   int count() const { return link ? link->count() : 1; }
   int sharingCores() const;
+  std::vector<int> onThisMachine() const;
   void setTimeout(double seconds);
   void agree(const std::string &what, const std::string &value, bool wait);
   void finish();

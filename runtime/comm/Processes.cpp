@@ -127,6 +127,7 @@ std::unique_ptr<Processes> joinProcesses(const std::string &tool, int count,
 int Processes::index() const { return theState->index(); }
 int Processes::count() const { return theState->count(); }
 int Processes::sharingCores() const { return theState->sharingCores(); }
+std::vector<int> Processes::onThisMachine() const { return theState->onThisMachine(); }
 void Processes::setTimeout(double seconds) { theState->setTimeout(seconds); }
 void Processes::agree(const std::string &what, const std::string &value) {
   theState->agree(what, value, true);

@@ -64,25 +64,31 @@ uint64_t availableMemory() {
   return available;
 }
 
-void checkMemory(const ProgramFile &file, int first, int count, uint64_t available) {
+void checkMemory(const ProgramFile &file, std::span<const RankRange> processes,
+                 uint64_t available) {
   const Grid grid = file.grid();
   uint64_t needed = 0;
-  for (int rank = first; rank < first + count; ++rank) {
-    const Stage &stage = file.stage(grid.of(rank).pp);
-    const int axes = stage.shard_axes(), members = grid.groupSize(axes);
-    uint64_t bytes = ProgramFile::memoryBytes(stage);
-    // Parameters are shared by a group whose ranks are all here; its first rank has them.
-    int head = grid.groupMember(rank, axes, 0), last = grid.groupMember(rank, axes, members - 1);
-    if (rank != head && head >= first && last < first + count)
-      bytes -= ProgramFile::sharedBytes(stage);
-    if (__builtin_add_overflow(needed, bytes, &needed))
-      needed = kUnknown;
+  int ranks = 0;
+  for (auto [first, count] : processes) {
+    ranks += count;
+    for (int rank = first; rank < first + count; ++rank) {
+      const Stage &stage = file.stage(grid.of(rank).pp);
+      const int axes = stage.shard_axes(), members = grid.groupSize(axes);
+      uint64_t bytes = ProgramFile::memoryBytes(stage);
+      // Parameters are shared by a group whose ranks are all of the process; its first rank has
+      // them.
+      int head = grid.groupMember(rank, axes, 0), last = grid.groupMember(rank, axes, members - 1);
+      if (rank != head && head >= first && last < first + count)
+        bytes -= ProgramFile::sharedBytes(stage);
+      if (__builtin_add_overflow(needed, bytes, &needed))
+        needed = kUnknown;
+    }
   }
   constexpr double kMiB = 1 << 20;
   if (needed > available)
-    fail("not enough memory: the {} ranks need {:.1f} MiB, {:.1f} MiB are available; use fewer "
-         "samples a micro-batch (--micro-batch) or fewer ranks",
-         count, static_cast<double>(needed) / kMiB, static_cast<double>(available) / kMiB);
+    fail("not enough memory: the {} ranks on this machine need {:.1f} MiB, {:.1f} MiB are "
+         "available; use fewer samples a micro-batch (--micro-batch) or fewer ranks",
+         ranks, static_cast<double>(needed) / kMiB, static_cast<double>(available) / kMiB);
 }
 
 void checkDeviceMemory(const ProgramFile &file, std::span<const int> ranks, uint64_t available,

@@ -13,8 +13,13 @@ namespace seqpar::rt {
 /// forbids. The largest number there is when unknown.
 uint64_t availableMemory();
 
-/// Throws Error when the segments of ranks [first, first + count) do not fit `available` bytes.
-void checkMemory(const ProgramFile &file, int first, int count, uint64_t available);
+/// Ranks [first, first + count), those of one process.
+struct RankRange {
+  int first, count;
+};
+/// Throws Error when the segments of all these processes' ranks together do not fit `available`
+/// bytes.
+void checkMemory(const ProgramFile &file, std::span<const RankRange> processes, uint64_t available);
 
 /// The same for ranks that share one GPU, whose name is in the message, as is what would fit; each
 /// needs `overhead` bytes besides its segments.

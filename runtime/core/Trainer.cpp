@@ -132,10 +132,14 @@ Run::Run(const ProgramFile &file, const RunOptions &options, const DeviceFactory
 
 // No process allocates before all have looked at what is free.
 void Run::checkMemory() {
+  const int count = group.localRanks(); // the same in all processes
+  std::vector<RankRange> here;
+  for (int process : processes ? processes->onThisMachine() : std::vector{0})
+    here.push_back({process * count, count});
   if (devices.checkMemory)
-    devices.checkMemory(file, group.firstRank(), group.localRanks());
+    devices.checkMemory(file, group.firstRank(), count);
   else
-    rt::checkMemory(file, group.firstRank(), group.localRanks(), availableMemory());
+    rt::checkMemory(file, here, availableMemory());
   if (processes)
     processes->agree("the memory's being enough", "");
 }

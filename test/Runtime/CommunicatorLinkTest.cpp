@@ -273,6 +273,7 @@ TEST(Processes, RanksAreDividedEvenlyInTheirOrder) {
   std::mutex mutex;
   std::vector<int> owners(7, -1);
   onProcesses(3, [&](Processes &processes) {
+    EXPECT_EQ(processes.onThisMachine(), (std::vector{0, 1, 2}));
     ThreadGroup group({1, 1, 7}, &processes);
     std::lock_guard lock(mutex);
     for (int i = 0; i < group.localRanks(); ++i)

@@ -104,15 +104,35 @@ TEST(Agreement, IsAboutWhatChangesNumbersAndNotAboutPaths) {
 TEST(Memory, ARunThatDoesNotFitIsAnError) {
   ProgramFile file = ProgramFile::fromBytes(toyProgram(toyShape(4, 12)), "toy");
   uint64_t needed = 4 * ProgramFile::memoryBytes(file.stage(0));
-  EXPECT_NO_THROW(checkMemory(file, 0, 4, needed));
-  try {
-    checkMemory(file, 0, 4, needed - 1);
-    FAIL() << "expected an error";
-  } catch (const Error &error) {
-    EXPECT_NO_THROW(checkMemory(file, 2, 2, needed / 2));
-    EXPECT_THAT(error.what(), AllOf(HasSubstr("not enough memory: the 4 ranks need"),
-                                    HasSubstr("--micro-batch")));
-  }
+  auto check = [&](std::vector<RankRange> processes, uint64_t available) {
+    checkMemory(file, processes, available);
+  };
+  EXPECT_NO_THROW(check({{0, 4}}, needed));
+  EXPECT_NO_THROW(check({{2, 2}}, needed / 2));
+  // Processes of one machine need its memory together.
+  EXPECT_NO_THROW(check({{0, 2}, {2, 2}}, needed));
+  for (const std::vector<RankRange> &processes :
+       {std::vector<RankRange>{{0, 4}}, {{0, 2}, {2, 2}}, {{0, 1}, {1, 1}, {2, 1}, {3, 1}}})
+    try {
+      check(processes, needed - 1);
+      FAIL() << "expected an error";
+    } catch (const Error &error) {
+      EXPECT_THAT(error.what(),
+                  AllOf(HasSubstr("not enough memory: the 4 ranks on this machine need"),
+                        HasSubstr("--micro-batch")));
+    }
+}
+
+TEST(Memory, ParametersCountOnceInAProcessThatHasAllTheirRanks) {
+  ProgramFile file = ProgramFile::fromBytes(toyProgram(toyShape(4, 12), 3, true), "toy");
+  uint64_t all = 4 * ProgramFile::memoryBytes(file.stage(0));
+  uint64_t parameters = ProgramFile::sharedBytes(file.stage(0));
+  ASSERT_GT(parameters, 0u);
+  const RankRange one[] = {{0, 4}}, two[] = {{0, 2}, {2, 2}};
+  EXPECT_NO_THROW(checkMemory(file, one, all - 3 * parameters));
+  EXPECT_THROW(checkMemory(file, one, all - 3 * parameters - 1), Error);
+  EXPECT_NO_THROW(checkMemory(file, two, all));
+  EXPECT_THROW(checkMemory(file, two, all - 1), Error);
 }
 
 TEST(Memory, TheMachineHasSome) {

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace seqpar::rt {
 
@@ -38,6 +39,8 @@ public:
   bool isFirst() const { return index() == 0; }
   /// Processes on this machine that may run on the same cores as this one, itself included.
   int sharingCores() const;
+  /// The processes on this machine, this one among them, ascending.
+  std::vector<int> onThisMachine() const;
 
   /// Seconds after which a process that sends no heartbeat is taken for dead; 0: never.
   void setTimeout(double seconds);
