@@ -43,7 +43,7 @@ DeviceFactory cudaFactory() {
     own.device = placement->deviceOf(rank);
     return createCudaDevice(own);
   });
-  factory.checkMemory = [=](const ProgramFile &file, int first, int count) {
+  factory.place = [=](const ProgramFile &file, int first, int count) {
     placement->first = first;
     placement->count = count;
     std::map<int, std::vector<int>> ranksOf;
@@ -83,7 +83,7 @@ void resolveDevice(RunOptions &options, bool hasCudaCode) {
 }
 
 DeviceFactory deviceFactory(const RunOptions &options) {
-  if (options.device == "cuda")
+  if (options.device == "cuda" && options.steps > 0)
     return cudaFactory();
   return
       [target = options.cpuTarget](int, int threads) { return createCpuDevice(threads, target); };

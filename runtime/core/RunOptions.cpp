@@ -147,7 +147,8 @@ void addFiles(CLI::App &app, RunOptions &o) {
 
 void addMachine(CLI::App &app, RunOptions &o) {
   Group group{app, "Machine"};
-  group.add("--device", o.device, "cpu or cuda (default: cuda where there is a GPU for it)");
+  group.add("--device", o.device,
+            "cpu or cuda (default: cuda where there is a GPU for it); not needed with --steps=0");
   group
       .add("--cpu-target", o.cpuTarget,
            "instruction set of the kernels: x86-64-v3 or x86-64-v4 (default: the best)")

@@ -136,8 +136,8 @@ void Run::checkMemory() {
   std::vector<RankRange> here;
   for (int process : processes ? processes->onThisMachine() : std::vector{0})
     here.push_back({process * count, count});
-  if (devices.checkMemory)
-    devices.checkMemory(file, group.firstRank(), count);
+  if (devices.place)
+    devices.place(file, group.firstRank(), count);
   else
     rt::checkMemory(file, here, availableMemory());
   if (processes)

@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <optional>
 
 using namespace seqpar;
 
@@ -158,13 +159,17 @@ void checkPhase(const std::string &name) {
   usage(fmt::format("--compile-to={}: expected one of {}", name, known));
 }
 
-rt::ProgramFile loadProgram(Options &options, bool writes) {
-  if (tool::isProgramFile(options.model)) {
-    if (!options.emitProgram.empty() || !options.compileTo.empty())
-      usage(fmt::format("--{}: {} is a compiled program already",
-                        options.emitProgram.empty() ? "compile-to" : "emit-program", options.model));
-    return rt::ProgramFile::fromFile(options.model);
-  }
+/// Nothing when MODEL is a model's text.
+std::optional<rt::ProgramFile> loadProgram(const Options &options) {
+  if (!tool::isProgramFile(options.model))
+    return {};
+  if (!options.emitProgram.empty() || !options.compileTo.empty())
+    usage(fmt::format("--{}: {} is a compiled program already",
+                      options.emitProgram.empty() ? "compile-to" : "emit-program", options.model));
+  return rt::ProgramFile::fromFile(options.model);
+}
+
+rt::ProgramFile compileProgram(Options &options, bool writes) {
   resolveBatch(options);
   if (options.run.device == "cuda")
     options.compile.cudaArchitectures.assign(std::begin(cuda::kArchitectures), std::end(cuda::kArchitectures));
@@ -198,19 +203,15 @@ int run(Options &options, rt::Processes &processes) {
     return 0;
   }
   std::string noCompiler;
-  bool isProgram = tool::isProgramFile(options.model);
-  rt::resolveDevice(options.run, isProgram ? rt::ProgramFile::fromFile(options.model).hasCudaCode()
-                                           : cuda::hasNvrtc(noCompiler));
-  // Without a step nothing runs on a device, so that the machine need not have it.
-  rt::RunOptions device = options.run;
-  if (options.run.steps == 0 && device.device == "cuda")
-    device.device = "cpu";
-  rt::DeviceFactory factory = rt::deviceFactory(device);
+  std::optional<rt::ProgramFile> program = loadProgram(options);
+  rt::resolveDevice(options.run, program ? program->hasCudaCode() : cuda::hasNvrtc(noCompiler));
+  rt::DeviceFactory factory = rt::deviceFactory(options.run);
   // Every process compiles, to the same bytes: that takes no longer than sending them, and shows that it is so.
   if (!processes.isFirst())
     options.compile.dumpDirectory.clear();
-  rt::ProgramFile program = loadProgram(options, processes.isFirst());
-  rt::train(program, options.run, factory, {}, &processes);
+  if (!program)
+    program = compileProgram(options, processes.isFirst());
+  rt::train(*program, options.run, factory, {}, &processes);
   return 0;
 }
 

@@ -27,13 +27,13 @@ struct DeviceFactory {
     requires std::constructible_from<Make, Function>
   DeviceFactory(Function make) : make(std::move(make)) {}
 
-  /// Makes the device of one rank, on that rank's thread.
-  std::unique_ptr<Device> operator()(int rank, int threads) const { return make(rank, threads); }
+    /// Makes the device of one rank, on that rank's thread. Of several ranks `place` comes first.
+    std::unique_ptr<Device> operator()(int rank, int threads) const { return make(rank, threads); }
 
-  Make make;
-  /// Throws Error when ranks [first, first + count), all of this process, do not fit the devices.
-  /// Null: they use the host's memory.
-  std::function<void(const ProgramFile &, int first, int count)> checkMemory;
+    Make make;
+    /// Deals out the devices of this machine to ranks [first, first + count), all of this process.
+    /// Throws Error when their memory is not enough. Null: they use the host's memory.
+    std::function<void(const ProgramFile &, int first, int count)> place;
 };
 
 /// Sets an empty `device`: "cuda" when this build has the back end, the machine a GPU, and the
@@ -41,8 +41,9 @@ struct DeviceFactory {
 /// neither.
 void resolveDevice(RunOptions &options, bool hasCudaCode);
 
-/// The devices that the options name; an empty name is the CPU. Throws UsageError for one that this
-/// build or this machine does not have.
+/// The devices that the options name; an empty name is the CPU. Without a step (--steps=0) nothing
+/// runs on a device, and it is the CPU whatever the name. Throws UsageError for one that this build
+/// or this machine does not have.
 DeviceFactory deviceFactory(const RunOptions &options);
 
 /// Numbers of one step, as the log has them.
