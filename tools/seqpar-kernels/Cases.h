@@ -37,7 +37,7 @@ struct Case {
 std::vector<Case> casesOf(const rt::ProgramFile &file);
 
 /// Largest difference of the compared arrays, each relative to the largest magnitude expected.
-/// Infinity when one has NaN or infinities where the other has none. `where` gets the array's name.
+/// Infinity when a number of either is not finite: it tells nothing. `where` gets the array's name.
 double differenceOf(const std::vector<Array> &found, const std::vector<Array> &expected,
                     std::string &where);
 
