@@ -10,7 +10,9 @@ namespace seqpar::rt::cuda {
 using ::seqpar::cuda::attentionEntry;
 using ::seqpar::cuda::attentionGrid;
 using ::seqpar::cuda::AttentionStorage;
+using ::seqpar::cuda::attentionSupportsWarpgroup;
 using ::seqpar::cuda::attentionTiling;
+using ::seqpar::cuda::attentionWarpgroup;
 
 namespace {
 
@@ -62,30 +64,37 @@ template <typename Args>::seqpar::cuda::AttentionConfig configOf(const Args &arg
 
 } // namespace
 
-CUfunction Attention::function(Kernel kernel, const Config &config) {
+const Attention::Chosen &Attention::choose(Kernel kernel, const Config &config) {
   bool dropout = config.dropout && kernel != Kernel::Delta;
   auto key = std::make_tuple(int(kernel), int(config.storage), config.headDim, dropout);
   if (auto found = functions.find(key); found != functions.end())
     return found->second;
-  CUfunction function = images.get(attentionEntry(kernel, config));
+  CUfunction function = nullptr;
+  if (attentionSupportsWarpgroup(config.storage, config.headDim))
+    function = images.find(attentionEntry(attentionWarpgroup(kernel), config));
+  if (function)
+    kernel = attentionWarpgroup(kernel);
+  else
+    function = images.get(attentionEntry(kernel, config));
   int shared = attentionTiling(kernel, config).sharedBytes;
   if (shared > 48 * 1024)
     context.driver().check(context->cuFuncSetAttribute(
                                function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared),
                            "cannot give an attention kernel its shared memory");
-  return functions[key] = function;
+  return functions[key] = {kernel, function};
 }
 
 void Attention::launch(Kernel kernel, const Config &config, Parameters &parameters,
                        const Stream &stream) {
-  auto tiling = attentionTiling(kernel, config);
-  auto grid = attentionGrid(kernel, config, parameters);
+  const Chosen &chosen = choose(kernel, config);
+  auto tiling = attentionTiling(chosen.kernel, config);
+  auto grid = attentionGrid(chosen.kernel, config, parameters);
   void *arguments[] = {&parameters};
-  CUresult result = context->cuLaunchKernel(
-      function(kernel, config), grid.x, grid.y, grid.z, unsigned(tiling.threads()), 1, 1,
-      unsigned(tiling.sharedBytes), stream, arguments, nullptr);
+  CUresult result =
+      context->cuLaunchKernel(chosen.function, grid.x, grid.y, grid.z, unsigned(tiling.threads()),
+                              1, 1, unsigned(tiling.sharedBytes), stream, arguments, nullptr);
   if (result != CUDA_SUCCESS)
-    fail("{}: cannot be launched: {}", attentionEntry(kernel, config),
+    fail("{}: cannot be launched: {}", attentionEntry(chosen.kernel, config),
          context.driver().describe(result));
 }
 

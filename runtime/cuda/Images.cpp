@@ -2,6 +2,7 @@
 
 #include "seqpar/program/program_generated.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cstdlib>
 
@@ -52,16 +53,24 @@ const program::CudaImage *chooseImage(const program::CudaCode &code, int capabil
   return best;
 }
 
+bool isOptional(const program::CudaCode &code) {
+  return code.images()->size() &&
+         std::all_of(code.images()->begin(), code.images()->end(),
+                     [](const program::CudaImage *image) {
+                       return parse(image->architecture()->string_view()).only == 'a';
+                     });
+}
+
 Images::Images(const Context &context, const program::Program &program) : context(context) {
   if (!program.cuda())
     return;
   context.use();
   for (const program::CudaCode *code : *program.cuda()) {
     const program::CudaImage *image = chooseImage(*code, context.capability());
-    if (image) {
+    if (image)
       modules.push_back(load(*code, *image));
+    if (image || isOptional(*code))
       continue;
-    }
     std::string found;
     for (const program::CudaImage *each : *code->images())
       found += (found.empty() ? "" : ", ") + each->architecture()->str();

@@ -64,9 +64,11 @@ struct CudaImage {
 
 /// CUDA C++ and what it was compiled to.
 struct CudaCode {
-  std::string name; ///< "rows"
+  std::string name; ///< "rows", "attention", "attention_warpgroup"
   std::string source;
   std::vector<CudaImage> images;
+  /// What it is compiled for; empty: what the program is.
+  std::vector<std::string> architectures{};
 };
 
 struct KernelTable {

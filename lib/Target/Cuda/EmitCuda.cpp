@@ -26,24 +26,41 @@ FailureOr<std::string> cuda::buildRowSource(Operation *root, KernelTable &table)
   return makePreamble(usesBfloat, usesHalf) + text.get();
 }
 
-/// Types of attention's operands, all of them f32.
+/// The type of what attention multiplies.
+static std::optional<cuda::AttentionStorage> getStorage(Type type) {
+  if (type.isF32())
+    return cuda::AttentionStorage::F32;
+  if (type.isBF16())
+    return cuda::AttentionStorage::BF16;
+  if (type.isF16())
+    return cuda::AttentionStorage::F16;
+  return std::nullopt;
+}
+
 template <typename OpTy>
 static LogicalResult addConfig(OpTy op, std::vector<cuda::AttentionConfig> &configs) {
-  int64_t width = cast<MemRefType>(op.getQuery().getType()).getShape().back();
-  cuda::AttentionConfig config{cuda::AttentionStorage::F32, int(width / op.getHeads()),
+  auto query = cast<MemRefType>(op.getQuery().getType());
+  for (Value other : {op.getKey(), op.getValue()})
+    if (getElementTypeOrSelf(other) != query.getElementType())
+      return op.emitOpError("expected queries, keys and values of one type, found ")
+             << query.getElementType() << " and " << getElementTypeOrSelf(other);
+  std::optional<cuda::AttentionStorage> storage = getStorage(query.getElementType());
+  if (!storage)
+    return op.emitOpError("expected queries of f32, bf16 or f16 for CUDA, found ")
+           << query.getElementType();
+  cuda::AttentionConfig config{*storage, int(query.getShape().back() / op.getHeads()),
                                op.getDropout().convertToFloat() > 0};
   if (!cuda::attentionSupports(config.storage, config.headDim))
     return op.emitOpError("has heads of ")
-           << config.headDim << " elements; CUDA kernels take at most 256";
-  bool isKnown = llvm::any_of(configs, [&](const cuda::AttentionConfig &other) {
-    return other.headDim == config.headDim && other.dropout == config.dropout;
-  });
-  if (!isKnown)
+           << config.headDim << " elements of " << query.getElementType()
+           << "; CUDA kernels take at most 256 of f32, and of 16-bit types multiples of 8 up to "
+              "128";
+  if (!llvm::is_contained(configs, config))
     configs.push_back(config);
   return success();
 }
 
-FailureOr<std::string> cuda::buildAttentionSource(Operation *root) {
+FailureOr<std::vector<cuda::AttentionConfig>> cuda::collectAttention(Operation *root) {
   std::vector<AttentionConfig> configs;
   WalkResult result = root->walk([&](Operation *op) {
     LogicalResult added = success();
@@ -55,18 +72,25 @@ FailureOr<std::string> cuda::buildAttentionSource(Operation *root) {
   });
   if (result.wasInterrupted())
     return failure();
-  return configs.empty() ? std::string() : attentionSource(configs);
+  return configs;
 }
 
 LogicalResult cuda::emitCuda(Operation *root, KernelTable &table,
                              ArrayRef<StringRef> architectures) {
   FailureOr<std::string> rows = buildRowSource(root, table);
-  FailureOr<std::string> attention = buildAttentionSource(root);
+  FailureOr<std::vector<AttentionConfig>> attention = collectAttention(root);
   if (failed(rows) || failed(attention))
     return failure();
   table.cuda.push_back({"rows", std::move(*rows), {}});
   if (!attention->empty())
-    table.cuda.push_back({"attention", std::move(*attention), {}});
+    table.cuda.push_back({"attention", attentionSource(*attention), {}});
+  // Their instructions are those of one processor alone.
+  llvm::erase_if(*attention, [](const AttentionConfig &config) {
+    return !attentionSupportsWarpgroup(config.storage, config.headDim);
+  });
+  if (!attention->empty() && llvm::is_contained(architectures, "sm_90"))
+    table.cuda.push_back(
+        {"attention_warpgroup", attentionWarpgroupSource(*attention), {}, {"sm_90a"}});
   std::string error;
   if (!compileImages(table.cuda, architectures, error))
     return root->emitError() << error;

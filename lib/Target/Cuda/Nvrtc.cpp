@@ -227,9 +227,13 @@ bool cuda::compileImages(MutableArrayRef<CudaCode> codes, ArrayRef<StringRef> ar
     return false;
   std::string include = findIncludeFolder();
   std::vector<Job> jobs;
-  for (CudaCode &code : codes)
-    for (StringRef architecture : architectures)
+  for (CudaCode &code : codes) {
+    for (const std::string &own : code.architectures)
+      jobs.push_back({&code, own});
+    for (StringRef architecture :
+         code.architectures.empty() ? architectures : ArrayRef<StringRef>())
       jobs.push_back({&code, architecture.str()});
+  }
   std::vector<std::thread> threads;
   for (Job &job : jobs)
     threads.emplace_back([&] { job.run(include); });

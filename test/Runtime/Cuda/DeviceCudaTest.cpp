@@ -6,6 +6,7 @@
 #include "../DeviceKernels.h"
 
 #include "seqpar/program/program_generated.h"
+#include "seqpar/rt/cuda/Attention.h"
 
 extern "C" {
 void scale_and_bias(void *const *operands, int64_t begin, int64_t end);
@@ -142,6 +143,56 @@ TEST_F(CudaDeviceTest, TheBestImageIsTaken) {
               }),
               testing::HasSubstr("for sm_75 (Fake GPU) or PTX of an older one, found sm_80, sm_90, "
                                  "compute_90"));
+}
+
+/// Groups of code, with images that hold the named kernels.
+struct Group {
+  std::string name;
+  std::vector<std::string> architectures, kernels;
+};
+
+std::vector<uint8_t> programOf(const std::vector<Group> &groups) {
+  flatbuffers::FlatBufferBuilder builder;
+  std::vector<flatbuffers::Offset<program::CudaCode>> codes;
+  for (const Group &group : groups) {
+    std::vector<flatbuffers::Offset<program::CudaImage>> images;
+    for (const std::string &architecture : group.architectures) {
+      std::vector<uint8_t> image = fakecuda::image(architecture, group.kernels);
+      images.push_back(program::CreateCudaImageDirect(builder, architecture.c_str(), &image));
+    }
+    codes.push_back(program::CreateCudaCodeDirect(builder, group.name.c_str(), "", &images));
+  }
+  auto none = builder.CreateVector(std::vector<flatbuffers::Offset<program::Kernel>>());
+  auto stages = builder.CreateVector(std::vector<flatbuffers::Offset<program::Stage>>());
+  auto cuda = builder.CreateVector(codes);
+  program::ProgramBuilder program(builder);
+  program.add_kernels(none);
+  program.add_stages(stages);
+  program.add_cuda(cuda);
+  builder.Finish(program.Finish());
+  return {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()};
+}
+
+TEST_F(CudaDeviceTest, KernelsOfWarpgroupsAreTakenWhereTheyRun) {
+  using Storage = ::seqpar::cuda::AttentionStorage;
+  using Kernel = ::seqpar::cuda::AttentionKernel;
+  const std::vector<uint8_t> bytes = programOf(
+      {{"attention", {"sm_80", "sm_90"}, {"seqpar_attention_*"}},
+       {"attention_warpgroup", {"sm_90a"}, {"seqpar_attention_forward_warpgroup_bf16_64"}}});
+  for (auto [major, minor] : {std::pair(9, 0), {8, 6}}) {
+    SCOPED_TRACE(major);
+    fakecuda::reset({.major = major, .minor = minor});
+    cuda::Context context(cuda::loadDriver(SEQPAR_FAKE_CUDA), 0);
+    cuda::Images images(context, *program::GetProgram(bytes.data()));
+    cuda::Attention attention(context, images);
+    EXPECT_EQ(attention.choose(Kernel::Forward, {Storage::BF16, 64, false}).kernel,
+              major == 9 ? Kernel::ForwardWarpgroup : Kernel::Forward);
+    EXPECT_EQ(attention.choose(Kernel::Delta, {Storage::BF16, 64, false}).kernel, Kernel::Delta);
+    EXPECT_EQ(attention.choose(Kernel::BackwardKeys, {Storage::BF16, 64, false}).kernel,
+              Kernel::BackwardKeys);
+    EXPECT_EQ(attention.choose(Kernel::Forward, {Storage::BF16, 64, true}).kernel, Kernel::Forward);
+    EXPECT_EQ(attention.choose(Kernel::Forward, {Storage::F32, 64, false}).kernel, Kernel::Forward);
+  }
 }
 
 TEST_F(CudaDeviceTest, RefusedImagesAreNamed) {

@@ -20,8 +20,10 @@ namespace seqpar {
 /// Precondition: cuda::attentionSupports each configuration.
 std::string attentionSource(std::span<const cuda::AttentionConfig> configs);
 
-/// The ForwardWarpgroup kernels, which compile for sm_90a only: a second forward for GPUs of
-/// compute capability 9.0.
+/// The kernels of warpgroups of each configuration, forward and both backward ones, which compile
+/// for sm_90a only: on GPUs of compute capability 9.0 they take the place of their namesakes.
+/// Delta is not among them. The same configurations give the same text; one given twice is there
+/// once.
 ///
 /// Precondition: cuda::attentionSupportsWarpgroup each configuration.
 std::string attentionWarpgroupSource(std::span<const cuda::AttentionConfig> configs);

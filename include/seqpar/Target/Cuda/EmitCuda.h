@@ -7,6 +7,7 @@
 #pragma once
 
 #include "seqpar/Target/CollectKernels.h"
+#include "seqpar/Target/Cuda/AttentionSource.h"
 #include "seqpar/Target/Cuda/Nvrtc.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -21,11 +22,14 @@ inline constexpr llvm::StringLiteral kArchitectures[] = {"sm_80", "sm_90", "comp
 /// op that has no CUDA C++.
 llvm::FailureOr<std::string> buildRowSource(mlir::Operation *root, KernelTable &table);
 
-/// The attention kernels that the ops below `root` need, as text; empty without attention.
-llvm::FailureOr<std::string> buildAttentionSource(mlir::Operation *root);
+/// What attention kernels the ops below `root` need, each once, in the order of the ops: the type
+/// is that of the queries. Errors are reported at the op that has none.
+llvm::FailureOr<std::vector<AttentionConfig>> collectAttention(mlir::Operation *root);
 
 /// The code "rows" of all kernels of `table`, and "attention" where there is some, with images for
-/// `architectures`. The bytes depend on the text and the version of NVRTC only.
+/// `architectures`. With "sm_90" among these, attention that warpgroups can do has kernels in
+/// "attention_warpgroup" too, for "sm_90a" alone. The bytes depend on the text and the version of
+/// NVRTC only.
 llvm::LogicalResult emitCuda(mlir::Operation *root, KernelTable &table,
                              llvm::ArrayRef<llvm::StringRef> architectures);
 

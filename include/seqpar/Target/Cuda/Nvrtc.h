@@ -27,9 +27,10 @@ bool hasNvrtc(std::string &reason);
 /// "13.0", or empty without NVRTC.
 std::string getNvrtcVersion();
 
-/// Compiles the source of each code for each architecture, all at the same time, and appends the
-/// images: a cubin for "sm_90", PTX for "compute_90". On failure returns false with NVRTC's first
-/// message in `error`. `usages`, when given, gets the kernels of all cubins.
+/// Compiles the source of each code for its own architectures, or else for each of `architectures`,
+/// all at the same time, and appends the images: a cubin for "sm_90", PTX for "compute_90". On
+/// failure returns false with NVRTC's first message in `error`. `usages`, when given, gets the
+/// kernels of all cubins.
 bool compileImages(llvm::MutableArrayRef<CudaCode> codes,
                    llvm::ArrayRef<llvm::StringRef> architectures, std::string &error,
                    std::vector<KernelUsage> *usages = nullptr);

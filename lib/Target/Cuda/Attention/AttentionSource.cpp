@@ -82,11 +82,13 @@ std::string attentionSource(std::span<const AttentionConfig> configs) {
 
 std::string attentionWarpgroupSource(std::span<const AttentionConfig> configs) {
   std::string text = commonText(false, true);
+  std::set<std::string> entries;
   for (const AttentionConfig &config : configs) {
     assert(attentionSupportsWarpgroup(config.storage, config.headDim) && "no such kernel");
     for (auto kernel : {AttentionKernel::ForwardWarpgroup, AttentionKernel::BackwardKeysWarpgroup,
                         AttentionKernel::BackwardQueriesWarpgroup})
-      text += "\n" + entry(kernel, config);
+      if (entries.insert(attentionEntry(kernel, config)).second)
+        text += "\n" + entry(kernel, config);
   }
   return text;
 }

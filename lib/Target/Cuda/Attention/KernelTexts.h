@@ -4,14 +4,16 @@
 namespace seqpar {
 
 // Defined in a file that the build writes. The contract is seqpar/program/CudaAttention.h.
-extern const char *const kKernelTextContract,
-    *const kKernelTextTypes, *const kKernelTextPtx,
-                                 *const kKernelTextPtxWarpgroup,
-                                     *const kKernelTextCommon,
-                                         *const kKernelTextSimt,
-                                             *const kKernelTextTiles,
-                                                 *const kKernelTextProducts,
-                                                     *const kKernelTextForward,
-                                                         *const kKernelTextBackward;
+using KernelText = const char *const;
+extern KernelText kKernelTextContract;
+extern KernelText kKernelTextTypes;
+extern KernelText kKernelTextPtx;
+extern KernelText kKernelTextPtxWarpgroup;
+extern KernelText kKernelTextCommon;
+extern KernelText kKernelTextSimt;
+extern KernelText kKernelTextTiles;
+extern KernelText kKernelTextProducts;
+extern KernelText kKernelTextForward;
+extern KernelText kKernelTextBackward;
 
 } // namespace seqpar

@@ -58,11 +58,13 @@ struct AttentionParameters {
   const void *dout; ///< storage type; backward only
 
   /// State of the online softmax between the blocks of a ring: the unnormalised accumulator, the
-  /// running maximum (in lse) and sum. Read unless `initialize`, written unless `finish`.
+  /// running maximum (in lse) and sum. Read unless `initialize`, written unless `finish` (but see
+  /// `out`).
   float *accumulator;
   float *lse, *sum;
   /// Written by forward when `finish` (then lse is maximum + log(sum)), read by delta. Storage
-  /// type. With fp32 it may be the same memory as the accumulator.
+  /// type. With fp32 it may be the same memory as the accumulator. When it is null for forward,
+  /// 16-bit kernels write the normalised result to `accumulator`, in fp32.
   void *out;
 
   float *delta;   ///< statistic: row sums of dout * out
@@ -87,6 +89,9 @@ struct AttentionConfig {
   AttentionStorage storage;
   int headDim;
   bool dropout;
+  SEQPAR_ON_BOTH_SIDES constexpr bool operator==(const AttentionConfig &other) const {
+    return storage == other.storage && headDim == other.headDim && dropout == other.dropout;
+  }
 };
 
 /// How a kernel cuts its work: a block of threads owns `rows` rows (queries; keys in BackwardKeys)

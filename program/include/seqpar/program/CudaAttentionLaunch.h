@@ -8,6 +8,20 @@
 
 namespace seqpar::cuda {
 
+/// The kernel of warpgroups that takes a kernel's place; delta has none and is its own.
+constexpr AttentionKernel attentionWarpgroup(AttentionKernel kernel) {
+  switch (kernel) {
+  case AttentionKernel::Forward:
+    return AttentionKernel::ForwardWarpgroup;
+  case AttentionKernel::BackwardKeys:
+    return AttentionKernel::BackwardKeysWarpgroup;
+  case AttentionKernel::BackwardQueries:
+    return AttentionKernel::BackwardQueriesWarpgroup;
+  default:
+    return kernel;
+  }
+}
+
 /// The name of a kernel in its module.
 inline std::string attentionEntry(AttentionKernel kernel, const AttentionConfig &config) {
   const char *kernels[] = {"forward",

@@ -86,9 +86,12 @@ const Kernel *findKernel(const std::string &name) {
   return nullptr;
 }
 
+/// Kernels for one processor alone are there when they are named, not by a pattern.
 bool named(const std::set<std::string> &kernels, const std::string &name) {
   if (kernels.contains(name))
     return true;
+  if (name.find("_warpgroup_") != std::string::npos)
+    return false;
   for (const std::string &pattern : kernels)
     if (pattern.ends_with('*') &&
         name.compare(0, pattern.size() - 1, pattern, 0, pattern.size() - 1) == 0)

@@ -55,9 +55,12 @@ protected:
     return p;
   }
   AttentionGradients run(const AttentionProblem &p, const std::vector<int64_t> &blocks,
-                         std::vector<int> order = {}, unsigned threadOrder = 0) {
-    return runAttention(*createHostAttention(GetParam().storage, threadOrder, GetParam().warpgroup),
-                        p, blocks, order);
+                         std::vector<int> order = {}, unsigned threadOrder = 0,
+                         bool floatOut = false) {
+    auto device = createHostAttention(
+        GetParam().storage,
+        {.order = threadOrder, .warpgroup = GetParam().warpgroup, .floatOut = floatOut});
+    return runAttention(*device, p, blocks, order);
   }
   void check(const AttentionProblem &p, const std::vector<int64_t> &blocks,
              std::vector<int> order = {}, unsigned threadOrder = 0) {
@@ -150,6 +153,25 @@ TEST_P(CudaAttention16, sameBitsInAnyOrder) {
   EXPECT_EQ(found.dq, first.dq);
   EXPECT_EQ(found.dk, first.dk);
   EXPECT_EQ(found.dv, first.dv);
+}
+
+/// Without `out` the result stays in the accumulator: the same numbers before they are rounded.
+TEST_P(CudaAttention16, resultsInFp32) {
+  AttentionProblem p = problem(2, 1, 70, 150);
+  p.randomMask(0.9);
+  std::fill_n(p.mask.begin(), 150, 0); // all of sample 0
+  for (const std::vector<int64_t> &blocks : {std::vector<int64_t>{150}, {75, 75}}) {
+    AttentionGradients narrow = run(p, blocks), wide = run(p, blocks, {}, 0, true);
+    EXPECT_LT(relativeDifference(wide.out, attentionReference(p).out), unit(GetParam().storage));
+    size_t rounded = 0;
+    for (size_t i = 0; i < wide.out.size(); ++i) {
+      ASSERT_EQ(roundTo(GetParam().storage, wide.out[i]), narrow.out[i]) << i;
+      rounded += wide.out[i] != narrow.out[i];
+    }
+    EXPECT_GT(rounded, wide.out.size() / 4);
+    EXPECT_EQ(wide.lse, narrow.lse);
+    EXPECT_EQ(wide.dq, narrow.dq);
+  }
 }
 
 TEST_P(CudaAttention16, asOnTheCpu) {

@@ -7,8 +7,9 @@
 namespace seqpar::rt::test {
 
 std::vector<DeviceCase> deviceCases() {
-  return {{"Ascending", [] { return createHostAttention(cuda::AttentionStorage::F32, 0); }},
-          {"Descending", [] { return createHostAttention(cuda::AttentionStorage::F32, 1); }}};
+  return {{"Ascending", [] { return createHostAttention(cuda::AttentionStorage::F32); }},
+          {"Descending",
+           [] { return createHostAttention(cuda::AttentionStorage::F32, {.order = 1}); }}};
 }
 
 namespace {
@@ -21,7 +22,7 @@ TEST(CudaAttentionF32, otherHeadDimensions) {
     problem.randomMask(0.8);
     problem.dropout = {0.2f, 7, 11, 5, nullptr, 3, 6};
     AttentionReference expected = attentionReference(problem);
-    auto device = createHostAttention(cuda::AttentionStorage::F32, 2);
+    auto device = createHostAttention(cuda::AttentionStorage::F32, {.order = 2});
     AttentionGradients found = runAttention(*device, problem, {33, 44});
     EXPECT_LT(relativeDifference(found.out, expected.out), 1e-5);
     EXPECT_LT(relativeDifference(found.dq, expected.dq), 1e-5);

@@ -35,8 +35,8 @@ const HostKernels &findKernels(const AttentionConfig &config) {
 
 class HostAttention final : public Device {
 public:
-  HostAttention(AttentionStorage storage, unsigned order, bool warpgroup)
-      : storage(storage), order(order), warpgroup(warpgroup) {}
+  HostAttention(AttentionStorage storage, const HostAttentionOptions &options)
+      : storage(storage), options(options) {}
 
   std::string name() const override { return "CUDA text on the host"; }
   void loadKernels(const program::Program &) override { fail("no row kernels here"); }
@@ -62,12 +62,15 @@ public:
     p.sum = args.sum;
     p.initialize = args.initialize;
     p.finish = args.finish;
+    bool narrow = storage != AttentionStorage::F32 && !options.floatOut;
     // With one block there is no state.
     if (args.initialize && args.finish)
-      p.accumulator = p.sum = nullptr;
-    std::vector<uint16_t> out(storage == AttentionStorage::F32 ? 0 : queryElements(args.shape));
+      p.sum = nullptr;
+    if (args.initialize && args.finish && !options.floatOut)
+      p.accumulator = nullptr;
+    std::vector<uint16_t> out(narrow ? queryElements(args.shape) : 0);
     if (storage != AttentionStorage::F32)
-      p.out = out.data();
+      p.out = narrow ? out.data() : nullptr;
     launch(AttentionKernel::Forward, args.shape, args.dropout, p);
     if (args.finish)
       for (size_t i = 0; i < out.size(); ++i)
@@ -139,17 +142,13 @@ private:
   void launch(AttentionKernel kernel, const AttentionShape &s, const AttentionDropout &d,
               const AttentionParameters &p) {
     AttentionConfig config = {storage, int(s.headDim), d.rate > 0};
-    if (warpgroup)
-      kernel = kernel == AttentionKernel::Forward        ? AttentionKernel::ForwardWarpgroup
-               : kernel == AttentionKernel::BackwardKeys ? AttentionKernel::BackwardKeysWarpgroup
-               : kernel == AttentionKernel::BackwardQueries
-                   ? AttentionKernel::BackwardQueriesWarpgroup
-                   : kernel;
+    if (options.warpgroup)
+      kernel = attentionWarpgroup(kernel);
     AttentionTiling tiling = attentionTiling(kernel, config);
     AttentionGrid grid = attentionGrid(kernel, config, p);
-    hostcuda::order = order;
+    hostcuda::order = options.order;
     cuda::host::reset();
-    cuda::host::copiesAreEarly = order % 2 == 1;
+    cuda::host::copiesAreEarly = options.order % 2 == 1;
     hostcuda::launch(findKernels(config).kernels[int(kernel)], {grid.x, grid.y, grid.z},
                      {unsigned(tiling.threads())}, size_t(tiling.sharedBytes), p);
     if (size_t pending = cuda::host::pendingCopies())
@@ -157,8 +156,7 @@ private:
   }
 
   AttentionStorage storage;
-  unsigned order;
-  bool warpgroup;
+  HostAttentionOptions options;
   std::vector<uint16_t> rounded[5];
   unsigned seed = 0, step = 0;
 };
@@ -169,9 +167,9 @@ float roundTo(AttentionStorage storage, float value) {
   return storage == AttentionStorage::F32 ? value : fromBits(storage, toBits(storage, value));
 }
 
-std::unique_ptr<Device> createHostAttention(AttentionStorage storage, unsigned order,
-                                            bool warpgroup) {
-  return std::make_unique<HostAttention>(storage, order, warpgroup);
+std::unique_ptr<Device> createHostAttention(AttentionStorage storage,
+                                            const HostAttentionOptions &options) {
+  return std::make_unique<HostAttention>(storage, options);
 }
 
 } // namespace seqpar::rt::test

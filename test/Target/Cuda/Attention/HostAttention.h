@@ -10,11 +10,16 @@
 
 namespace seqpar::rt::test {
 
+struct HostAttentionOptions {
+  unsigned order = 0;     ///< see HostCuda.h; an odd one makes copies early
+  bool warpgroup = false; ///< the kernels for sm_90a
+  bool floatOut = false;  ///< 16-bit kernels leave the result in fp32
+};
+
 /// A device that runs the text of the attention kernels as HostCuda.h does, and nothing else. The
-/// 16-bit kernels get their operands rounded, and their results are widened. `order`: see
-/// HostCuda.h; an odd one makes copies early. `warpgroup`: the kernels for sm_90a.
-std::unique_ptr<Device> createHostAttention(cuda::AttentionStorage storage, unsigned order = 0,
-                                            bool warpgroup = false);
+/// 16-bit kernels get their operands rounded, and their results are widened.
+std::unique_ptr<Device> createHostAttention(cuda::AttentionStorage storage,
+                                            const HostAttentionOptions &options = {});
 
 /// The number as the storage type holds it.
 float roundTo(cuda::AttentionStorage storage, float value);

@@ -123,21 +123,32 @@ template <typename T, int headDim, bool withDropout, bool warpgroup> struct Forw
     Use::multiplyAddColumns(out, probabilities, keys + kKeyTileBytes);
   }
 
-  /// The normalised result goes through the queries' memory, so that whole rows are written.
-  __device__ void writeOut() {
-    int lane = threadIdx.x % 32, firstRow = threadIdx.x / 32 * 16 * M;
+  __device__ void normalize() {
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         float inverse = inverseSum(maximum[m][r], sum[m][r]);
-        int place = row + 16 * m + 8 * r;
+#pragma unroll
+        for (int n = 0; n < D / 8; ++n) {
+          out.at[m][n][2 * r] *= inverse;
+          out.at[m][n][2 * r + 1] *= inverse;
+        }
+      }
+  }
+
+  /// The result goes through the queries' memory, so that whole rows are written.
+  __device__ void writeOut() {
+    int lane = threadIdx.x % 32, firstRow = threadIdx.x / 32 * 16 * M;
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int r = 0; r < 2; ++r)
 #pragma unroll
         for (int n = 0; n < D / 8; ++n)
-          *reinterpret_cast<Word *>(Use::template piece<kTiling.rows>(queries, place, n) +
-                                    lane % 4 * 4) =
-              pack(out.at[m][n][2 * r] * inverse, out.at[m][n][2 * r + 1] * inverse, T());
-      }
+          *reinterpret_cast<Word *>(
+              Use::template piece<kTiling.rows>(queries, row + 16 * m + 8 * r, n) + lane % 4 * 4) =
+              pack(out.at[m][n][2 * r], out.at[m][n][2 * r + 1], T());
     __syncwarp();
     constexpr int pieces = headDim / 8;
     T *to = static_cast<T *>(p.out) + head.query();
@@ -167,6 +178,8 @@ template <typename T, int headDim, bool withDropout, bool warpgroup> struct Forw
           p.sum[head.statistic() + query] = sum[m][r];
       }
     if (p.finish)
+      normalize();
+    if (p.finish && p.out)
       writeOut();
     else
       storeFloats<headDim>(out, p.accumulator + head.query(), head.stride,

@@ -71,12 +71,13 @@ template <int D> __device__ inline LaneAddress<D> rightThenDown(const char *tile
 /// 16 * m + 8 * r + g, column 8 * n + 2 * t + e.
 template <int M, int N> struct Accumulators {
   float at[M][N][4];
+  template <int size> using Part = float (&)[size][4];
   /// Columns of part `number` of `size` times 8, of 16 rows.
-  template <int size>
-  __device__ float (&part(int number)) [size][4] {
+  template <int size> __device__ Part<size> part(int number) {
     static_assert(M == 1 && N % size == 0);
-    return reinterpret_cast<float (&)[size][4]>(at[0][number * size]);
-  } __device__ void clear() {
+    return reinterpret_cast<Part<size>>(at[0][number * size]);
+  }
+  __device__ void clear() {
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll

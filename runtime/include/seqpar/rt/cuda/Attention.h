@@ -26,17 +26,25 @@ public:
   void forward(const AttentionForwardArgs &args, DropoutWords words, const Stream &stream);
   void backward(const AttentionBackwardArgs &args, DropoutWords words, const Stream &stream);
 
-private:
   using Kernel = ::seqpar::cuda::AttentionKernel;
   using Config = ::seqpar::cuda::AttentionConfig;
+
+  struct Chosen {
+    Kernel kernel;
+    CUfunction function;
+  };
+  /// What runs for one of the first four kernels: that of warpgroups where the program has it and
+  /// this GPU runs it. Throws Error when the program has none.
+  const Chosen &choose(Kernel kernel, const Config &config);
+
+private:
   using Parameters = ::seqpar::cuda::AttentionParameters;
 
-  CUfunction function(Kernel kernel, const Config &config);
   void launch(Kernel kernel, const Config &config, Parameters &parameters, const Stream &stream);
 
   const Context &context;
   const Images &images;
-  std::map<std::tuple<int, int, int, bool>, CUfunction> functions;
+  std::map<std::tuple<int, int, int, bool>, Chosen> functions;
 };
 
 } // namespace seqpar::rt::cuda

@@ -21,11 +21,15 @@ namespace seqpar::rt::cuda {
 /// before earlier.
 const program::CudaImage *chooseImage(const program::CudaCode &code, int capability);
 
-/// The modules of a program, one for each group of its code.
+/// Whether GPUs that no image of a group runs on do without it: each is for one processor alone
+/// ("sm_90a"), where its kernels take the place of others.
+bool isOptional(const program::CudaCode &code);
+
+/// The modules of a program, one for each group of its code that this GPU needs.
 class Images {
 public:
-  /// Throws Error when a group of code has no image for this GPU, naming those it has, or when the
-  /// driver refuses one. A program without CUDA code has no modules.
+  /// Throws Error when a group of code that is not optional has no image for this GPU, naming those
+  /// it has, or when the driver refuses one. A program without CUDA code has no modules.
   Images(const Context &context, const program::Program &program);
   ~Images();
   Images(const Images &) = delete;
