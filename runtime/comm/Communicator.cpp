@@ -7,6 +7,8 @@
 namespace seqpar::rt {
 
 size_t elementBytes(ElementType type) {
+  if (type == ElementType::Byte)
+    return 1;
   return type == ElementType::F64 || type == ElementType::I64 ? 8 : 4;
 }
 

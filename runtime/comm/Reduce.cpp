@@ -38,6 +38,8 @@ void sumInOrder(std::span<const void *const> from, std::span<void *const> to, si
     return sum<uint32_t>(from, to, begin, end);
   case ElementType::I64:
     return sum<uint64_t>(from, to, begin, end);
+  case ElementType::Byte:
+    fail("bytes can be gathered, not added");
   }
 }
 

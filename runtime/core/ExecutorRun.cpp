@@ -45,8 +45,10 @@ ElementType elementType(DataType type) {
     return ElementType::F64;
   case DataType::I32:
     return ElementType::I32;
-  default:
+  case DataType::F32:
     return ElementType::F32;
+  default: // InstructionCheck lets them be gathered only
+    return ElementType::Byte;
   }
 }
 
@@ -59,6 +61,17 @@ template <typename T> T *Executor::at(const Operand *operand, const Scope &scope
   if (scope.rows && (buffer == scope.rows->rows() || buffer == scope.rows->labels()))
     found += static_cast<size_t>(scope.firstRow) * sizeof(int32_t);
   return reinterpret_cast<T *>(found);
+}
+
+FloatType Executor::floatType(const Operand *operand) const {
+  switch (theStage.buffers()->Get(static_cast<unsigned>(operand->buffer()))->type()) {
+  case DataType::BF16:
+    return FloatType::BF16;
+  case DataType::F16:
+    return FloatType::F16;
+  default:
+    return FloatType::F32;
+  }
 }
 
 void Executor::runList(const flatbuffers::Vector<flatbuffers::Offset<Instruction>> &list,
@@ -117,9 +130,11 @@ void Executor::dispatch(const Instruction &instruction, const Scope &scope) {
     return reduce(*instruction.operation_as_AllReduce(), scope);
   case Operation::AllGather: {
     auto &op = *instruction.operation_as_AllGather();
+    ElementType type = elementType(op.type());
+    uint64_t inner = op.inner() * bytesOf(op.type()) / elementBytes(type);
     settle();
     return communicator.allGather(at<void>(op.send(), scope), at<void>(op.receive(), scope),
-                                  op.outer(), op.inner(), elementType(op.type()), op.axes());
+                                  op.outer(), inner, type, op.axes());
   }
   case Operation::ReduceScatter:
     return reduce(*instruction.operation_as_ReduceScatter(), scope);
@@ -139,9 +154,9 @@ void Executor::dispatch(const Instruction &instruction, const Scope &scope) {
 }
 
 void Executor::gemm(const Gemm &op, const Scope &scope) {
-  GemmArgs args{.a = at<float>(op.a(), scope),
-                .b = at<float>(op.b(), scope),
-                .c = at<float>(op.c(), scope),
+  GemmArgs args{.a = at<void>(op.a(), scope),
+                .b = at<void>(op.b(), scope),
+                .c = at<void>(op.c(), scope),
                 .m = op.active_rows() == ActiveRows::M ? scope.activeRows : op.m(),
                 .n = op.n(),
                 .k = op.active_rows() == ActiveRows::K ? scope.activeRows : op.k(),
@@ -152,7 +167,9 @@ void Executor::gemm(const Gemm &op, const Scope &scope) {
                 .ldc = op.ldc(),
                 .alpha = op.alpha(),
                 .accumulate = scope.accumulates(op.combine()),
-                .varying = op.active_rows() != ActiveRows::None};
+                .varying = op.active_rows() != ActiveRows::None,
+                .type = floatType(op.a()),
+                .resultType = floatType(op.c())};
   device.gemm(args);
 }
 
@@ -207,16 +224,18 @@ AttentionDropout Executor::dropout(float rate, int site, int64_t keyOffset,
 void Executor::attentionForward(const AttentionForward &op, const Scope &scope) {
   AttentionShape shape = attentionShape(op, coordinates, program.sp(), scope.iteration);
   AttentionForwardArgs args{.shape = shape,
-                            .q = at<float>(op.q(), scope),
-                            .k = at<float>(op.k(), scope),
-                            .v = at<float>(op.v(), scope),
+                            .q = at<void>(op.q(), scope),
+                            .k = at<void>(op.k(), scope),
+                            .v = at<void>(op.v(), scope),
                             .mask = at<int32_t>(op.mask(), scope),
-                            .out = at<float>(op.out(), scope),
+                            .out = at<void>(op.out(), scope),
                             .lse = at<float>(op.lse(), scope),
                             .sum = at<float>(op.sum(), scope),
                             .initialize = op.initialize(),
                             .finish = op.finish() && (scope.iteration == 0 || scope.lastIteration),
-                            .dropout = dropout(op.dropout(), op.site(), shape.maskOffset, scope)};
+                            .dropout = dropout(op.dropout(), op.site(), shape.maskOffset, scope),
+                            .type = floatType(op.q()),
+                            .outType = floatType(op.out())};
   device.attentionForward(args);
 }
 
@@ -225,20 +244,21 @@ void Executor::attentionBackward(const AttentionBackward &op, const Scope &scope
   // Gradients of keys and values travel with their block: whoever has them next adds.
   bool laterBlock = op.combine_kv() == Combine::Overwrite && scope.iteration > 1;
   AttentionBackwardArgs args{.shape = shape,
-                             .q = at<float>(op.q(), scope),
-                             .k = at<float>(op.k(), scope),
-                             .v = at<float>(op.v(), scope),
+                             .q = at<void>(op.q(), scope),
+                             .k = at<void>(op.k(), scope),
+                             .v = at<void>(op.v(), scope),
                              .mask = at<int32_t>(op.mask(), scope),
-                             .out = at<float>(op.out(), scope),
+                             .out = at<void>(op.out(), scope),
                              .lse = at<float>(op.lse(), scope),
-                             .dout = at<float>(op.dout(), scope),
+                             .dout = at<void>(op.dout(), scope),
                              .delta = at<float>(op.delta(), scope),
                              .dq = at<float>(op.dq(), scope),
                              .dk = at<float>(op.dk(), scope),
                              .dv = at<float>(op.dv(), scope),
                              .initialize = op.initialize(),
                              .accumulateKV = laterBlock || scope.accumulates(op.combine_kv()),
-                             .dropout = dropout(op.dropout(), op.site(), shape.maskOffset, scope)};
+                             .dropout = dropout(op.dropout(), op.site(), shape.maskOffset, scope),
+                             .type = floatType(op.q())};
   device.attentionBackward(args);
 }
 

@@ -38,9 +38,17 @@ private:
   const Buffer &buffer(int index, const char *name);
   void operand(const Operand *operand, const char *name, uint64_t bytes, DataType type);
   void floats(const Operand *value, const char *name, std::initializer_list<int64_t> extents) {
-    operand(value, name, product({static_cast<int64_t>(product(extents)), 4}), DataType::F32);
+    tensor(value, name, extents, DataType::F32);
   }
-  void matrix(const Operand *value, const char *name, int64_t rows, int64_t columns, int64_t ld);
+  void tensor(const Operand *value, const char *name, std::initializer_list<int64_t> extents,
+              DataType type) {
+    int64_t elements = static_cast<int64_t>(product(extents));
+    operand(value, name, product({elements, static_cast<int64_t>(bytesOf(type))}), type);
+  }
+  DataType floatingType(const Operand *value, const char *name);
+  DataType resultType(const Operand *value, const char *name, DataType operands);
+  void matrix(const Operand *value, const char *name, int64_t rows, int64_t columns, int64_t ld,
+              DataType type);
   void combine(Combine combine, const Place &place);
   void active(int64_t extent, const Place &place);
 
@@ -48,7 +56,11 @@ private:
   void rowKernel(const RowKernel &op, const Place &place);
   void kernelOperand(const Kernel &kernel, unsigned index, const RowKernel &op, const Place &place);
   void indexed(const KernelOperand &table, const Operand &operand, const Operand &index);
-  template <typename Op> void attention(const Op &op, const Place &place);
+  template <typename Op> DataType attention(const Op &op, const Place &place);
+  template <typename Op> void attentionResult(const Op &op, DataType type) {
+    int64_t width = static_cast<int64_t>(product({op.heads(), op.head_dim()}));
+    tensor(op.out(), "out", {op.batch(), op.query_length(), width}, type);
+  }
   void ringShift(const RingShiftStart &op);
   template <typename Op> void blocks(const Op &op, int64_t sendParts, int64_t receiveParts);
   template <typename Op> void peer(const Op &op);
@@ -62,6 +74,10 @@ private:
   void exchangeTag(int tag) {
     if (tag < 0)
       fail("expected a tag from 0, found {}", tag);
+  }
+  void added(DataType type) {
+    if (type == DataType::BF16 || type == DataType::F16)
+      fail("cannot add elements of {}: reductions are of F32, F64 or I32", EnumNameDataType(type));
   }
   void reductionTag(int tag, const Place &place) {
     if (tag < -1)
@@ -106,14 +122,18 @@ void InstructionChecker::instruction(const Instruction &instruction, const Place
     return rowKernel(*instruction.operation_as_RowKernel(), place);
   case Operation::AttentionForward: {
     auto &op = *instruction.operation_as_AttentionForward();
-    attention(op, place);
+    DataType type = attention(op, place), out = resultType(op.out(), "out", type);
+    if (out != DataType::F32 && (!op.initialize() || !op.finish() || place.ring))
+      fail("out: the accumulator of several blocks must be F32, found {}", EnumNameDataType(out));
+    attentionResult(op, out);
     return floats(op.sum(), "sum", {op.batch(), op.heads(), op.query_length()});
   }
   case Operation::AttentionBackward: {
     auto &op = *instruction.operation_as_AttentionBackward();
-    attention(op, place);
+    DataType type = attention(op, place);
     int64_t width = static_cast<int64_t>(product({op.heads(), op.head_dim()}));
-    floats(op.dout(), "dout", {op.batch(), op.query_length(), width});
+    attentionResult(op, type);
+    tensor(op.dout(), "dout", {op.batch(), op.query_length(), width}, type);
     floats(op.delta(), "delta", {op.batch(), op.heads(), op.query_length()});
     floats(op.dq(), "dq", {op.batch(), op.query_length(), width});
     floats(op.dk(), "dk", {op.batch(), op.key_length(), width});
@@ -128,8 +148,7 @@ void InstructionChecker::instruction(const Instruction &instruction, const Place
     auto &op = *instruction.operation_as_AllReduce();
     axes(op.axes());
     reductionTag(op.tag(), place);
-    if (op.type() == DataType::BF16 || op.type() == DataType::F16)
-      fail("cannot add elements of {}", EnumNameDataType(op.type()));
+    added(op.type());
     return operand(op.buffer(), "buffer",
                    product({static_cast<int64_t>(std::min(op.elements(), kLargestBytes + 1)),
                             static_cast<int64_t>(bytesOf(op.type()))}),
@@ -144,6 +163,7 @@ void InstructionChecker::instruction(const Instruction &instruction, const Place
     auto &op = *instruction.operation_as_ReduceScatter();
     axes(op.axes());
     reductionTag(op.tag(), place);
+    added(op.type());
     return blocks(op, members(op.axes()), 1);
   }
   case Operation::Send:
@@ -188,12 +208,32 @@ void InstructionChecker::operand(const Operand *operand, const char *name, uint6
   }
 }
 
+/// The type of an operand that must hold F32, BF16 or F16.
+DataType InstructionChecker::floatingType(const Operand *value, const char *name) {
+  DataType type = buffer(value->buffer(), name).type();
+  if (type != DataType::F32 && type != DataType::BF16 && type != DataType::F16)
+    fail("{}: expected F32, BF16 or F16, found {}", name, EnumNameDataType(type));
+  return type;
+}
+
+/// The type of a result of operands of one type: that type, or F32.
+DataType InstructionChecker::resultType(const Operand *value, const char *name, DataType operands) {
+  DataType type = buffer(value->buffer(), name).type();
+  if (type == operands || type == DataType::F32)
+    return type;
+  std::string_view found = EnumNameDataType(type);
+  if (operands == DataType::F32)
+    fail("{}: expected F32, the type of the operands, found {}", name, found);
+  fail("{}: expected {}, the type of the operands, or F32, found {}", name,
+       EnumNameDataType(operands), found);
+}
+
 void InstructionChecker::matrix(const Operand *value, const char *name, int64_t rows,
-                                int64_t columns, int64_t ld) {
+                                int64_t columns, int64_t ld, DataType type) {
   if (ld < columns)
     fail("{}: leading dimension {} is below the {} columns", name, ld, columns);
   uint64_t elements = product({rows - 1, ld}) + static_cast<uint64_t>(columns);
-  operand(value, name, product({static_cast<int64_t>(elements), 4}), DataType::F32);
+  tensor(value, name, {static_cast<int64_t>(elements)}, type);
 }
 
 void InstructionChecker::combine(Combine combine, const Place &place) {
@@ -229,15 +269,16 @@ void InstructionChecker::gemm(const Gemm &op, const Place &place) {
   default:
     fail("unknown active rows {}", static_cast<int>(op.active_rows()));
   }
+  DataType type = floatingType(op.a(), "a");
   if (op.transpose_a())
-    matrix(op.a(), "a", op.k(), op.m(), op.lda());
+    matrix(op.a(), "a", op.k(), op.m(), op.lda(), type);
   else
-    matrix(op.a(), "a", op.m(), op.k(), op.lda());
+    matrix(op.a(), "a", op.m(), op.k(), op.lda(), type);
   if (op.transpose_b())
-    matrix(op.b(), "b", op.n(), op.k(), op.ldb());
+    matrix(op.b(), "b", op.n(), op.k(), op.ldb(), type);
   else
-    matrix(op.b(), "b", op.k(), op.n(), op.ldb());
-  matrix(op.c(), "c", op.m(), op.n(), op.ldc());
+    matrix(op.b(), "b", op.k(), op.n(), op.ldb(), type);
+  matrix(op.c(), "c", op.m(), op.n(), op.ldc(), resultType(op.c(), "c", type));
 }
 
 void InstructionChecker::rowKernel(const RowKernel &op, const Place &place) {
@@ -318,7 +359,8 @@ void InstructionChecker::indexed(const KernelOperand &table, const Operand &oper
     fail("a table of {} rows is indexed by numbers up to {}", rows, needed - 1);
 }
 
-template <typename Op> void InstructionChecker::attention(const Op &op, const Place &place) {
+/// Returns the type of q, k and v.
+template <typename Op> DataType InstructionChecker::attention(const Op &op, const Place &place) {
   for (int64_t extent : {op.batch(), op.heads(), op.head_dim(), op.query_length(), op.key_length(),
                          op.mask_length()})
     if (extent < 1)
@@ -342,12 +384,13 @@ template <typename Op> void InstructionChecker::attention(const Op &op, const Pl
   if (op.dropout() > 0 && op.batch() != program.micro_batch())
     fail("dropout needs the batch {} to be the micro-batch {}", op.batch(), program.micro_batch());
   int64_t width = static_cast<int64_t>(product({op.heads(), op.head_dim()}));
-  floats(op.q(), "q", {op.batch(), op.query_length(), width});
-  floats(op.k(), "k", {op.batch(), op.key_length(), width});
-  floats(op.v(), "v", {op.batch(), op.key_length(), width});
-  floats(op.out(), "out", {op.batch(), op.query_length(), width});
+  DataType type = floatingType(op.q(), "q");
+  tensor(op.q(), "q", {op.batch(), op.query_length(), width}, type);
+  tensor(op.k(), "k", {op.batch(), op.key_length(), width}, type);
+  tensor(op.v(), "v", {op.batch(), op.key_length(), width}, type);
   floats(op.lse(), "lse", {op.batch(), op.heads(), op.query_length()});
   operand(op.mask(), "mask", product({op.batch(), op.mask_length(), 4}), DataType::I32);
+  return type;
 }
 
 void InstructionChecker::ringShift(const RingShiftStart &op) {
@@ -366,8 +409,6 @@ void InstructionChecker::ringShift(const RingShiftStart &op) {
 
 template <typename Op>
 void InstructionChecker::blocks(const Op &op, int64_t sendParts, int64_t receiveParts) {
-  if (op.type() == DataType::BF16 || op.type() == DataType::F16)
-    fail("cannot exchange elements of {}", EnumNameDataType(op.type()));
   int64_t outer = static_cast<int64_t>(std::min(op.outer(), kLargestBytes + 1));
   int64_t inner = static_cast<int64_t>(std::min(op.inner(), kLargestBytes + 1));
   int64_t bytes =

@@ -4,6 +4,7 @@
 
 #include "seqpar/rt/AttentionCheck.h"
 #include "seqpar/rt/Philox.h"
+#include "seqpar/rt/cpu/Convert.h"
 #include "seqpar/rt/cpu/Gemm.h"
 
 #include <algorithm>
@@ -35,6 +36,22 @@ TileDropout tileDropout(const AttentionDropout &d, int64_t sample, int64_t head,
 
 } // namespace
 
+/// AttentionForwardArgs and AttentionBackwardArgs with all tensors in fp32.
+struct CpuAttention::Forward {
+  AttentionShape shape;
+  const float *q, *k, *v;
+  float *out, *lse, *sum;
+  bool initialize, finish;
+  AttentionDropout dropout;
+};
+struct CpuAttention::Backward {
+  AttentionShape shape;
+  const float *q, *k, *v, *out, *lse, *dout;
+  float *delta, *dq, *dk, *dv;
+  bool initialize, accumulateKV;
+  AttentionDropout dropout;
+};
+
 /// One tile of scores: queries and keys of one head of one sample.
 struct CpuAttention::Work {
   Work(const CpuAttention &attention, const AttentionShape &s, int64_t sampleAndHead,
@@ -60,7 +77,7 @@ struct CpuAttention::Work {
 };
 
 // A tile of few queries and keys is worked on by the small product: on the ring each rank has few.
-void CpuAttention::multiply(const GemmArgs &args) {
+void CpuAttention::multiply(const FloatProduct &args) {
   bool small = args.m <= kSmallColumns && (args.transposeB ? args.n : args.k) <= kSmallColumns;
   int64_t depth = args.transposeB ? args.k : args.n; // of the head
   if (!small || depth % kTileColumnGranule || depth > kSmallDepth)
@@ -96,17 +113,34 @@ void CpuAttention::prepareMask(const AttentionShape &s, const int32_t *mask) {
     }
 }
 
-void CpuAttention::forward(const AttentionForwardArgs &args) {
-  checkAttention(args.shape, args.dropout);
-  prepareMask(args.shape, args.mask);
+void CpuAttention::forward(const AttentionForwardArgs &given) {
+  const AttentionShape &s = given.shape;
+  checkAttention(s, given.dropout);
+  checkOutType(given);
+  int64_t width = s.heads * s.headDim, queries = s.batch * s.queries, keys = s.batch * s.keys;
+  bool own = given.outType != FloatType::F32;
+  Forward args{.shape = s,
+               .q = asFloats(pool, given.type, given.q, queries, width, operands[0]),
+               .k = asFloats(pool, given.type, given.k, keys, width, operands[1]),
+               .v = asFloats(pool, given.type, given.v, keys, width, operands[2]),
+               .out = static_cast<float *>(
+                   own ? operands[3].atLeast(size_t(queries * width) * sizeof(float)) : given.out),
+               .lse = given.lse,
+               .sum = given.sum,
+               .initialize = given.initialize,
+               .finish = given.finish,
+               .dropout = given.dropout};
+  prepareMask(s, given.mask);
   int64_t items = args.shape.batch * args.shape.heads * ceilDiv(args.shape.queries, kQueryTile);
   pool.parallelFor(items, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t item = begin; item < end; ++item)
       forwardQueryTile(args, item, thread);
   });
+  if (own)
+    narrow(pool, given.outType, args.out, width, given.out, width, queries, width);
 }
 
-void CpuAttention::forwardQueryTile(const AttentionForwardArgs &args, int64_t item, int thread) {
+void CpuAttention::forwardQueryTile(const Forward &args, int64_t item, int thread) {
   const AttentionShape &s = args.shape;
   int64_t queryTiles = ceilDiv(s.queries, kQueryTile);
   Work first(*this, s, item / queryTiles, item % queryTiles, 0);
@@ -145,10 +179,25 @@ void CpuAttention::forwardQueryTile(const AttentionForwardArgs &args, int64_t it
     tiles.finish(tile);
 }
 
-void CpuAttention::backward(const AttentionBackwardArgs &args) {
-  const AttentionShape &s = args.shape;
-  checkAttention(s, args.dropout);
-  prepareMask(s, args.mask);
+void CpuAttention::backward(const AttentionBackwardArgs &given) {
+  const AttentionShape &s = given.shape;
+  checkAttention(s, given.dropout);
+  int64_t width = s.heads * s.headDim, queries = s.batch * s.queries, keys = s.batch * s.keys;
+  Backward args{.shape = s,
+                .q = asFloats(pool, given.type, given.q, queries, width, operands[0]),
+                .k = asFloats(pool, given.type, given.k, keys, width, operands[1]),
+                .v = asFloats(pool, given.type, given.v, keys, width, operands[2]),
+                .out = asFloats(pool, given.type, given.out, queries, width, operands[3]),
+                .lse = given.lse,
+                .dout = asFloats(pool, given.type, given.dout, queries, width, operands[4]),
+                .delta = given.delta,
+                .dq = given.dq,
+                .dk = given.dk,
+                .dv = given.dv,
+                .initialize = given.initialize,
+                .accumulateKV = given.accumulateKV,
+                .dropout = given.dropout};
+  prepareMask(s, given.mask);
   int64_t heads = s.batch * s.heads, queryTiles = ceilDiv(s.queries, kQueryTile);
   if (args.initialize)
     pool.parallelFor(heads * queryTiles, [&](int64_t begin, int64_t end, int) {
@@ -176,7 +225,7 @@ void CpuAttention::backward(const AttentionBackwardArgs &args) {
 }
 
 /// delta, and zeros in dq.
-void CpuAttention::prepareBackward(const AttentionBackwardArgs &args, int64_t item) {
+void CpuAttention::prepareBackward(const Backward &args, int64_t item) {
   int64_t queryTiles = ceilDiv(args.shape.queries, kQueryTile);
   Work work(*this, args.shape, item / queryTiles, item % queryTiles, 0);
   tiles.rowDots(args.dout + work.queryElement, args.out + work.queryElement, work.ld,
@@ -186,8 +235,7 @@ void CpuAttention::prepareBackward(const AttentionBackwardArgs &args, int64_t it
 }
 
 /// The tile's probabilities and the gradient of its scores, in the thread's scratch memory.
-BackwardTile CpuAttention::backwardScores(const AttentionBackwardArgs &args, const Work &work,
-                                          int thread) {
+BackwardTile CpuAttention::backwardScores(const Backward &args, const Work &work, int thread) {
   const AttentionShape &s = args.shape;
   float *scores = static_cast<float *>(scratch[thread].atLeast(0));
   float *dscores = scores + kQueryTile * kKeyTile;
@@ -210,16 +258,14 @@ BackwardTile CpuAttention::backwardScores(const AttentionBackwardArgs &args, con
   return tile;
 }
 
-void CpuAttention::addDq(const AttentionBackwardArgs &args, const Work &work,
-                         const BackwardTile &tile) {
+void CpuAttention::addDq(const Backward &args, const Work &work, const BackwardTile &tile) {
   multiply({tile.dscores, args.k + work.keyElement, args.dq + work.queryElement, tile.rows,
             args.shape.headDim, work.keys.size, false, false, tile.scoresLd, work.ld, work.ld,
             args.shape.scale, true});
 }
 
 /// dk and dv of one tile of keys; also its share of dq when nobody else computes dq of this head.
-void CpuAttention::backwardKeyTile(const AttentionBackwardArgs &args, int64_t item, bool withDq,
-                                   int thread) {
+void CpuAttention::backwardKeyTile(const Backward &args, int64_t item, bool withDq, int thread) {
   const AttentionShape &s = args.shape;
   Work first(*this, s, item / keyTiles, 0, item % keyTiles);
   float *dk = args.dk + first.keyElement, *dv = args.dv + first.keyElement;
@@ -243,7 +289,7 @@ void CpuAttention::backwardKeyTile(const AttentionBackwardArgs &args, int64_t it
   }
 }
 
-void CpuAttention::backwardQueryTile(const AttentionBackwardArgs &args, int64_t item, int thread) {
+void CpuAttention::backwardQueryTile(const Backward &args, int64_t item, int thread) {
   int64_t queryTiles = ceilDiv(args.shape.queries, kQueryTile);
   for (int64_t keyTile = 0; keyTile < keyTiles; ++keyTile) {
     Work work(*this, args.shape, item / queryTiles, item % queryTiles, keyTile);

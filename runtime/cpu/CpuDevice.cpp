@@ -23,7 +23,7 @@ const AttentionTiles &attentionTiles(const std::string &target) {
 class CpuDevice final : public Device {
 public:
   CpuDevice(int threads, const std::string &target)
-      : target(target), pool(threads), attention(pool, attentionTiles(target)) {}
+      : target(target), pool(threads), products(pool), attention(pool, attentionTiles(target)) {}
 
   std::string name() const override {
     return fmt::format("cpu ({} thread{}, {})", pool.threads(), pool.threads() == 1 ? "" : "s",
@@ -47,7 +47,7 @@ public:
     });
   }
 
-  void gemm(const GemmArgs &args) override { rt::gemm(pool, args); }
+  void gemm(const GemmArgs &args) override { products.run(args); }
 
   void rowKernel(const RowKernelArgs &args) override {
     if (!kernels)
@@ -79,6 +79,7 @@ private:
 
   std::string target;
   ThreadPool pool;
+  CpuGemm products;
   CpuAttention attention;
   std::unique_ptr<RowKernels> kernels;
 };

@@ -3,6 +3,7 @@
 #include "seqpar/rt/cpu/Gemm.h"
 
 #include "seqpar/rt/Error.h"
+#include "seqpar/rt/cpu/Convert.h"
 
 #include <dnnl.h>
 
@@ -37,21 +38,34 @@ void checkLeadingDimension(const char *name, int64_t found, int64_t least) {
     fail("gemm: expected a leading dimension of at least {} for {}, found {}", least, name, found);
 }
 
-void scaleResult(const GemmArgs &args) {
+template <typename Args> void checkExtents(const Args &args) {
+  if (args.m < 0 || args.n < 0 || args.k < 0)
+    fail("gemm: expected extents of at least 0, found m = {}, n = {}, k = {}", args.m, args.n,
+         args.k);
+  if (args.m == 0 || args.n == 0)
+    return;
+  checkLeadingDimension("c", args.ldc, args.n);
+  if (args.k == 0)
+    return;
+  checkLeadingDimension("a", args.lda, args.transposeA ? args.m : args.k);
+  checkLeadingDimension("b", args.ldb, args.transposeB ? args.k : args.n);
+}
+
+void scaleResult(const FloatProduct &args) {
   if (args.accumulate)
     return;
   for (int64_t i = 0; i < args.m; ++i)
     std::fill_n(args.c + i * args.ldc, args.n, 0.0f);
 }
 
-GemmArgs rowSlice(GemmArgs args, int64_t begin, int64_t end) {
+FloatProduct rowSlice(FloatProduct args, int64_t begin, int64_t end) {
   args.a += args.transposeA ? begin : begin * args.lda;
   args.c += begin * args.ldc;
   args.m = end - begin;
   return args;
 }
 
-GemmArgs columnSlice(GemmArgs args, int64_t begin, int64_t end) {
+FloatProduct columnSlice(FloatProduct args, int64_t begin, int64_t end) {
   args.b += args.transposeB ? begin * args.ldb : begin;
   args.c += begin;
   args.n = end - begin;
@@ -60,17 +74,12 @@ GemmArgs columnSlice(GemmArgs args, int64_t begin, int64_t end) {
 
 } // namespace
 
-void gemmInThread(const GemmArgs &args) {
-  if (args.m < 0 || args.n < 0 || args.k < 0)
-    fail("gemm: expected extents of at least 0, found m = {}, n = {}, k = {}", args.m, args.n,
-         args.k);
+void gemmInThread(const FloatProduct &args) {
+  checkExtents(args);
   if (args.m == 0 || args.n == 0)
     return;
-  checkLeadingDimension("c", args.ldc, args.n);
   if (args.k == 0)
     return scaleResult(args);
-  checkLeadingDimension("a", args.lda, args.transposeA ? args.m : args.k);
-  checkLeadingDimension("b", args.ldb, args.transposeB ? args.k : args.n);
   useOneOpenMPThread();
   dnnl_status_t status = dnnl_sgemm(args.transposeA ? 'T' : 'N', args.transposeB ? 'T' : 'N',
                                     args.m, args.n, args.k, args.alpha, args.a, args.lda, args.b,
@@ -80,7 +89,7 @@ void gemmInThread(const GemmArgs &args) {
          args.n, args.k, status == dnnl_out_of_memory ? " (out of memory)" : "");
 }
 
-void gemm(ThreadPool &pool, const GemmArgs &args) {
+void gemm(ThreadPool &pool, const FloatProduct &args) {
   int64_t slices = pool.threads();
   if (slices > 1)
     slices = std::min(slices, args.m * args.n / kLeastResult);
@@ -99,6 +108,50 @@ void gemm(ThreadPool &pool, const GemmArgs &args) {
       gemmInThread(byRows ? rowSlice(args, from, to) : columnSlice(args, from, to));
     }
   });
+}
+
+void CpuGemm::run(const GemmArgs &args) {
+  checkExtents(args);
+  if (args.resultType != args.type && args.resultType != FloatType::F32)
+    fail("gemm: expected a result of the operands' type or fp32");
+  if (args.m == 0 || args.n == 0)
+    return;
+  FloatProduct product{.a = static_cast<const float *>(args.a),
+                       .b = static_cast<const float *>(args.b),
+                       .c = static_cast<float *>(args.c),
+                       .m = args.m,
+                       .n = args.n,
+                       .k = args.k,
+                       .transposeA = args.transposeA,
+                       .transposeB = args.transposeB,
+                       .lda = args.lda,
+                       .ldb = args.ldb,
+                       .ldc = args.ldc,
+                       .alpha = args.alpha,
+                       .accumulate = args.accumulate};
+  if (args.type == FloatType::F32)
+    return gemm(pool, product);
+  auto widened = [&](Scratch &scratch, const void *from, int64_t &ld, int64_t rows,
+                     int64_t columns) {
+    auto *to = static_cast<float *>(scratch.atLeast(size_t(rows * columns) * sizeof(float)));
+    widen(pool, args.type, from, ld, to, columns, rows, columns);
+    ld = columns;
+    return to;
+  };
+  if (args.k > 0) {
+    product.a = widened(a, args.a, product.lda, args.transposeA ? args.k : args.m,
+                        args.transposeA ? args.m : args.k);
+    product.b = widened(b, args.b, product.ldb, args.transposeB ? args.n : args.k,
+                        args.transposeB ? args.k : args.n);
+  }
+  if (args.resultType == FloatType::F32)
+    return gemm(pool, product);
+  product.c = args.accumulate
+                  ? widened(c, args.c, product.ldc, args.m, args.n)
+                  : static_cast<float *>(c.atLeast(size_t(args.m * args.n) * sizeof(float)));
+  product.ldc = args.n;
+  gemm(pool, product);
+  narrow(pool, args.type, product.c, args.n, args.c, args.ldc, args.m, args.n);
 }
 
 } // namespace seqpar::rt

@@ -10,6 +10,7 @@ namespace seqpar::rt::cuda {
 using ::seqpar::cuda::attentionEntry;
 using ::seqpar::cuda::attentionGrid;
 using ::seqpar::cuda::AttentionStorage;
+using ::seqpar::cuda::attentionSupports;
 using ::seqpar::cuda::attentionSupportsWarpgroup;
 using ::seqpar::cuda::attentionTiling;
 using ::seqpar::cuda::attentionWarpgroup;
@@ -59,7 +60,14 @@ template <typename Args>
 }
 
 template <typename Args>::seqpar::cuda::AttentionConfig configOf(const Args &args) {
-  return {AttentionStorage::F32, int(args.shape.headDim), args.dropout.rate > 0};
+  AttentionStorage storage = args.type == FloatType::F32    ? AttentionStorage::F32
+                             : args.type == FloatType::BF16 ? AttentionStorage::BF16
+                                                            : AttentionStorage::F16;
+  int headDim = int(args.shape.headDim);
+  if (!attentionSupports(storage, headDim))
+    fail("attention: expected a head dimension up to 128 that 8 divides for 16 bits, found {}",
+         headDim);
+  return {storage, headDim, args.dropout.rate > 0};
 }
 
 } // namespace
@@ -100,10 +108,15 @@ void Attention::launch(Kernel kernel, const Config &config, Parameters &paramete
 
 void Attention::forward(const AttentionForwardArgs &args, DropoutWords words,
                         const Stream &stream) {
-  Config config = configOf(args);
   Parameters p = commonParameters(args, words);
-  p.accumulator = args.out;
-  p.out = args.out;
+  checkOutType(args);
+  Config config = configOf(args);
+  // A result of fp32 is the accumulator: the kernels for fp32 finish it in place, those for 16 bits
+  // do without a result of their own.
+  if (args.outType == FloatType::F32)
+    p.accumulator = static_cast<float *>(args.out);
+  if (args.outType == args.type)
+    p.out = args.out;
   p.sum = args.sum;
   p.finish = args.finish;
   launch(Kernel::Forward, config, p, stream);
@@ -111,9 +124,9 @@ void Attention::forward(const AttentionForwardArgs &args, DropoutWords words,
 
 void Attention::backward(const AttentionBackwardArgs &args, DropoutWords words,
                          const Stream &stream) {
-  Config config = configOf(args);
   Parameters p = commonParameters(args, words);
-  p.out = const_cast<float *>(args.out);
+  Config config = configOf(args);
+  p.out = const_cast<void *>(args.out);
   p.dout = args.dout;
   p.delta = args.delta;
   p.dq = args.dq;

@@ -145,6 +145,8 @@ void CudaDevice::gemm(const GemmArgs &args) {
                 .ldc = args.ldc,
                 .alpha = args.alpha,
                 .accumulate = args.accumulate,
+                .type = args.type,
+                .resultType = args.resultType,
                 .varying = args.varying};
   products.run(call, compute, !recording);
 }

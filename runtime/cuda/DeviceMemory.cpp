@@ -108,7 +108,7 @@ void DeviceMemory::sumInOrder(std::span<const void *const> from, std::span<void 
                               size_t begin, size_t end, ElementType type) {
   if (begin >= end)
     return;
-  if (!context.ownsMemory(from[0]))
+  if (!context.ownsMemory(from[0]) || type == ElementType::Byte) // which the host refuses
     return hostMemory().sumInOrder(from, to, begin, end, type);
   size_t size = elementBytes(type), most = kPieceBytes / size;
   for (size_t at = begin; at < end; at += most) {

@@ -15,10 +15,8 @@ namespace seqpar::rt::cuda {
 
 namespace {
 
-size_t bytesOf(GemmType type) { return type == GemmType::F32 ? 4 : 2; }
-
-cudaDataType_t dataType(GemmType type) {
-  return type == GemmType::F32 ? CUDA_R_32F : type == GemmType::BF16 ? CUDA_R_16BF : CUDA_R_16F;
+cudaDataType_t dataType(FloatType type) {
+  return type == FloatType::F32 ? CUDA_R_32F : type == FloatType::BF16 ? CUDA_R_16BF : CUDA_R_16F;
 }
 
 cublasLtEpilogue_t epilogueOf(GemmEpilogue epilogue) {
@@ -62,6 +60,8 @@ void checkCall(const GemmCall &call) {
       fail("gemm: expected a leading dimension of at least {} for {}, found {}", least, name,
            found);
   };
+  if (call.resultType != call.type && call.resultType != FloatType::F32)
+    fail("gemm: expected a result of the operands' type or fp32");
   if (call.m == 0 || call.n == 0)
     return;
   leading("c", call.ldc, call.n);
@@ -109,6 +109,7 @@ Gemm::Key Gemm::keyOf(const GemmCall &call) {
                       usesSaved(call.epilogue) ? call.ldSaved : 0, alignmentOf(call)},
           .transposes = int(call.transposeA) + 2 * int(call.transposeB),
           .type = int(call.type),
+          .resultType = int(call.resultType),
           .epilogue = int(call.epilogue),
           .accumulate = call.accumulate};
 }
@@ -118,16 +119,17 @@ std::string Gemm::nameOf(const Key &key) const {
   constexpr const char *forms[] = {"nn", "tn", "nt", "tt"};
   constexpr const char *epilogues[] = {"", " bias", " gelu", " gelu-gradient", " bias-gradient"};
   const auto &e = key.extents;
-  return fmt::format("{} | cuBLASLt {} | {}{} {} {}x{}x{} ld {},{},{} align {}{}{}", context.name(),
-                     library->cublasLtGetVersion(), types[key.type],
-                     tf32 && key.type == int(GemmType::F32) ? " tf32" : "", forms[key.transposes],
-                     e[0], e[1], e[2], e[3], e[4], e[5], e[7], epilogues[key.epilogue],
-                     key.accumulate ? " accumulate" : "");
+  return fmt::format(
+      "{} | cuBLASLt {} | {}{}{}{} {} {}x{}x{} ld {},{},{} align {}{}{}", context.name(),
+      library->cublasLtGetVersion(), types[key.type], key.resultType == key.type ? "" : " to ",
+      key.resultType == key.type ? "" : types[key.resultType],
+      tf32 && key.type == int(FloatType::F32) ? " tf32" : "", forms[key.transposes], e[0], e[1],
+      e[2], e[3], e[4], e[5], e[7], epilogues[key.epilogue], key.accumulate ? " accumulate" : "");
 }
 
 void Gemm::describe(Plan &plan, const GemmCall &call) const {
   const CublasLt &lt = *library;
-  bool fast = tf32 && call.type == GemmType::F32;
+  bool fast = tf32 && call.type == FloatType::F32;
   lt.check(lt.cublasLtMatmulDescCreate(&plan.operation,
                                        fast ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
                                        CUDA_R_32F),
@@ -141,14 +143,16 @@ void Gemm::describe(Plan &plan, const GemmCall &call) const {
   set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogueOf(call.epilogue));
   if (usesSaved(call.epilogue))
     set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, call.ldSaved);
-  auto layout = [&](size_t i, int64_t rows, int64_t columns, int64_t leading) {
-    lt.check(lt.cublasLtMatrixLayoutCreate(&plan.layouts[i], dataType(call.type), uint64_t(rows),
+  auto layout = [&](size_t i, FloatType type, int64_t rows, int64_t columns, int64_t leading) {
+    lt.check(lt.cublasLtMatrixLayoutCreate(&plan.layouts[i], dataType(type), uint64_t(rows),
                                            uint64_t(columns), leading),
              "cannot describe a matrix");
   };
-  layout(0, call.transposeB ? call.k : call.n, call.transposeB ? call.n : call.k, call.ldb);
-  layout(1, call.transposeA ? call.m : call.k, call.transposeA ? call.k : call.m, call.lda);
-  layout(2, call.n, call.m, call.ldc);
+  layout(0, call.type, call.transposeB ? call.k : call.n, call.transposeB ? call.n : call.k,
+         call.ldb);
+  layout(1, call.type, call.transposeA ? call.m : call.k, call.transposeA ? call.k : call.m,
+         call.lda);
+  layout(2, call.resultType, call.n, call.m, call.ldc);
   setPointers(plan, call);
 }
 
@@ -179,7 +183,7 @@ cublasStatus_t Gemm::launch(const Plan &plan, const cublasLtMatmulAlgo_t &algori
 int Gemm::measure(Plan &plan, const GemmCall &call, const Stream &stream,
                   const cublasLtMatmulHeuristicResult_t *candidates, int count,
                   std::array<double, kCandidates> &microseconds) {
-  size_t bytes = size_t((call.m - 1) * call.ldc + call.n) * bytesOf(call.type);
+  size_t bytes = size_t((call.m - 1) * call.ldc + call.n) * bytesOf(call.resultType);
   CUdeviceptr scratch = 0;
   if (context->cuMemAlloc(&scratch, bytes) != CUDA_SUCCESS)
     return -1;
@@ -276,10 +280,10 @@ void Gemm::run(const GemmCall &call, const Stream &stream, bool mayMeasure) {
   context.use();
   if (call.k == 0) {
     if (!call.accumulate)
-      context.driver().check(context->cuMemsetD2D8Async(reinterpret_cast<CUdeviceptr>(call.c),
-                                                        size_t(call.ldc) * bytesOf(call.type), 0,
-                                                        size_t(call.n) * bytesOf(call.type),
-                                                        size_t(call.m), stream),
+      context.driver().check(context->cuMemsetD2D8Async(
+                                 reinterpret_cast<CUdeviceptr>(call.c),
+                                 size_t(call.ldc) * bytesOf(call.resultType), 0,
+                                 size_t(call.n) * bytesOf(call.resultType), size_t(call.m), stream),
                              "cannot set memory");
     return;
   }

@@ -19,6 +19,8 @@ ncclDataType_t dataType(ElementType type) {
     return ncclInt32;
   case ElementType::I64:
     return ncclInt64;
+  case ElementType::Byte:
+    return ncclInt8;
   }
   return ncclFloat32;
 }

@@ -101,6 +101,23 @@ TEST_P(CommunicatorConformance, AllGatherPutsMembersBetweenOuterAndInner) {
     });
 }
 
+TEST_P(CommunicatorConformance, BytesAreGathered) {
+  run(kGrid, [&](Communicator &communicator) {
+    constexpr size_t kOuter = 2, kInner = 3;
+    size_t members = static_cast<size_t>(kGrid.groupSize(5));
+    std::vector<uint8_t> send(kOuter * kInner), receive(send.size() * members, 255);
+    for (size_t i = 0; i < send.size(); ++i)
+      send[i] = static_cast<uint8_t>(10 * communicator.rank() + static_cast<int>(i));
+    communicator.allGather(send.data(), receive.data(), kOuter, kInner, ElementType::Byte, 5);
+    for (size_t i = 0; i < receive.size(); ++i) {
+      size_t outer = i / (members * kInner), member = i / kInner % members;
+      int rank = kGrid.groupMember(communicator.rank(), 5, static_cast<int>(member));
+      if (receive[i] != 10 * rank + static_cast<int>(outer * kInner + i % kInner))
+        fail("byte {} is not that of rank {}", i, rank);
+    }
+  });
+}
+
 TEST_P(CommunicatorConformance, ReduceScatterIsAllReduceThenOwnPart) {
   for (int axes : {2, 4, 7})
     run(kGrid, [&](Communicator &communicator) {

@@ -1,6 +1,7 @@
 # Tests of the back ends: one conformance suite, one program per back end.
 set(DEVICE_CONFORMANCE
   ${CMAKE_CURRENT_SOURCE_DIR}/DeviceAttention.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/DeviceAttention16Conformance.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/DeviceAttentionConformance.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/DeviceGemmConformance.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/DeviceKernels.cpp
@@ -19,6 +20,6 @@ foreach(target x86-64-v3 x86-64-v4)
 endforeach()
 
 seqpar_add_unit_test(rt_device_cpu_test
-  SOURCES DeviceCpuTest.cpp PhiloxTest.cpp ProgramBuilder.cpp ThreadPoolTest.cpp ${DEVICE_CONFORMANCE} ${DEVICE_KERNEL_IMAGES}
+  SOURCES DeviceCpuTest.cpp Float16Test.cpp PhiloxTest.cpp ProgramBuilder.cpp ThreadPoolTest.cpp ${DEVICE_CONFORMANCE} ${DEVICE_KERNEL_IMAGES}
   LIBS seqpar_rt_cpu seqpar_program)
 target_compile_definitions(rt_device_cpu_test PRIVATE SEQPAR_DEVICE_KERNELS="${DEVICE_KERNELS}")

@@ -27,6 +27,14 @@ void AttentionProblem::randomMask(double probability) {
     each = double(generator()) < probability * 4294967296.0;
 }
 
+void AttentionProblem::setType(FloatType operands, FloatType result) {
+  type = operands;
+  outType = result;
+  for (std::vector<float> *values : {&q, &k, &v, &dout})
+    for (float &value : *values)
+      value = rounded(type, value);
+}
+
 namespace {
 
 struct Block {
@@ -67,13 +75,15 @@ AttentionGradients runAttention(Device &device, const AttentionProblem &p,
   }
   // What is set and not read starts as NaN.
   std::vector<float> unset(p.q.size(), NAN), unsetStatistic(p.batch * p.heads * p.queries, NAN);
-  DeviceArray<float> q(device, p.q), dout(device, p.dout), out(device, unset), dq(device, unset),
-      lse(device, unsetStatistic), sum(device, unsetStatistic), delta(device, unsetStatistic);
+  FloatArray q(device, p.q, p.type), dout(device, p.dout, p.type), out(device, unset, p.outType);
+  DeviceArray<float> dq(device, unset), lse(device, unsetStatistic), sum(device, unsetStatistic),
+      delta(device, unsetStatistic);
   DeviceArray<int32_t> mask(device, p.mask), samples(device, p.samples);
   AttentionGradients result;
   result.dk.resize(p.k.size());
   result.dv.resize(p.v.size());
 
+  std::unique_ptr<FloatArray> narrowOut; // what the backward pass reads
   for (bool forward : {true, false})
     for (size_t i = 0; i < order.size(); ++i) {
       Block block = blocks[order[i]];
@@ -82,18 +92,22 @@ AttentionGradients runAttention(Device &device, const AttentionProblem &p,
       AttentionDropout dropout = p.dropout;
       dropout.samples = samples.data();
       dropout.keyOffset += block.begin;
-      DeviceArray<float> k(device, slice(p, p.k, block)), v(device, slice(p, p.v, block));
+      FloatArray k(device, slice(p, p.k, block), p.type), v(device, slice(p, p.v, block), p.type);
       if (forward) {
         device.attentionForward({shape, q.data(), k.data(), v.data(), mask.data(), out.data(),
-                                 lse.data(), sum.data(), i == 0, i + 1 == order.size(), dropout});
+                                 lse.data(), sum.data(), i == 0, i + 1 == order.size(), dropout,
+                                 p.type, p.outType});
         device.synchronize();
         continue;
       }
+      if (!narrowOut && p.type != p.outType)
+        narrowOut = std::make_unique<FloatArray>(device, out.values(), p.type);
       std::vector<float> before(p.batch * block.size * p.heads * p.headDim, p.keyGradientsBefore);
       DeviceArray<float> dk(device, before), dv(device, before);
-      device.attentionBackward({shape, q.data(), k.data(), v.data(), mask.data(), out.data(),
-                                lse.data(), dout.data(), delta.data(), dq.data(), dk.data(),
-                                dv.data(), i == 0, !std::isnan(p.keyGradientsBefore), dropout});
+      device.attentionBackward({shape, q.data(), k.data(), v.data(), mask.data(),
+                                (narrowOut ? *narrowOut : out).data(), lse.data(), dout.data(),
+                                delta.data(), dq.data(), dk.data(), dv.data(), i == 0,
+                                !std::isnan(p.keyGradientsBefore), dropout, p.type});
       insert(p, result.dk, block, dk.values());
       insert(p, result.dv, block, dv.values());
     }

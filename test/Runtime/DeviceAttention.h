@@ -10,9 +10,12 @@ struct AttentionProblem {
   AttentionProblem(int64_t batch, int64_t heads, int64_t headDim, int64_t queries, int64_t keys);
   /// Each key counts with this probability.
   void randomMask(double probability);
+  /// Operands of 16 bits; the host's hold numbers of the type.
+  void setType(FloatType operands, FloatType result);
 
   int64_t batch, heads, headDim, queries, keys;
   float scale;
+  FloatType type = FloatType::F32, outType = FloatType::F32;
   std::vector<float> q, k, v, dout;
   std::vector<int32_t> mask;      ///< [batch, keys], ones at first
   std::vector<int32_t> samples;   ///< [batch]

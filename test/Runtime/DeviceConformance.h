@@ -8,10 +8,13 @@
 #pragma once
 
 #include "seqpar/rt/Device.h"
+#include "seqpar/rt/Float16.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <random>
@@ -66,6 +69,58 @@ private:
   Device &device;
   size_t count;
   void *memory;
+};
+
+inline float rounded(FloatType type, float value) {
+  return type == FloatType::F32    ? value
+         : type == FloatType::BF16 ? fromBf16(toBf16(value))
+                                   : fromF16(toF16(value));
+}
+
+/// Half the distance between a type's numbers at `value`: what rounding to the nearest may change.
+inline double halfUnit(FloatType type, double value) {
+  int digits = type == FloatType::F32 ? 24 : type == FloatType::BF16 ? 8 : 11;
+  int smallest = type == FloatType::F16 ? -14 : -126;
+  return std::ldexp(1.0, std::max(value == 0 ? smallest : std::ilogb(value), smallest) - digits);
+}
+
+/// An array of a floating type on a device, from and to fp32 numbers.
+class FloatArray {
+public:
+  FloatArray(Device &device, const std::vector<float> &values, FloatType type)
+      : type(type), bytes(device, stored(values, type)) {}
+
+  void *data() const { return bytes.data(); }
+  std::vector<float> values() const {
+    std::vector<uint8_t> from = bytes.values();
+    std::vector<float> result(from.size() / bytesOf(type));
+    for (size_t i = 0; i < result.size(); ++i) {
+      uint16_t bits;
+      if (type == FloatType::F32) {
+        std::memcpy(&result[i], &from[i * sizeof(float)], sizeof(float));
+        continue;
+      }
+      std::memcpy(&bits, &from[i * sizeof(bits)], sizeof(bits));
+      result[i] = type == FloatType::BF16 ? fromBf16(bits) : fromF16(bits);
+    }
+    return result;
+  }
+
+private:
+  static std::vector<uint8_t> stored(const std::vector<float> &values, FloatType type) {
+    std::vector<uint8_t> to(values.size() * bytesOf(type));
+    for (size_t i = 0; i < values.size(); ++i) {
+      uint16_t bits = type == FloatType::BF16 ? toBf16(values[i]) : toF16(values[i]);
+      if (type == FloatType::F32)
+        std::memcpy(&to[i * sizeof(float)], &values[i], sizeof(float));
+      else
+        std::memcpy(&to[i * sizeof(bits)], &bits, sizeof(bits));
+    }
+    return to;
+  }
+
+  FloatType type;
+  DeviceArray<uint8_t> bytes;
 };
 
 inline std::vector<float> randomFloats(size_t count, uint32_t seed) {

@@ -73,6 +73,21 @@ TEST(CpuDevice, AttentionDoesNotDependOnTheThreads) {
   }
 }
 
+/// What is computed is fp32's; it is rounded once.
+TEST(CpuDevice, AttentionRoundsOnlyItsResult) {
+  auto device = createCpuDevice(2);
+  for (FloatType type : {FloatType::BF16, FloatType::F16}) {
+    AttentionProblem problem(2, 3, 40, 100, 70);
+    problem.setType(type, type);
+    AttentionGradients found = runAttention(*device, problem, {70});
+    problem.type = problem.outType = FloatType::F32;
+    std::vector<float> expected = runAttention(*device, problem, {70}).out;
+    for (float &value : expected)
+      value = rounded(type, value);
+    EXPECT_EQ(found.out, expected);
+  }
+}
+
 /// As when the ranks of a grid are threads of one process.
 TEST(CpuDevice, RanksRunAtTheSameTime) {
   AttentionProblem problem(1, 2, 32, 90, 140);

@@ -44,14 +44,14 @@ public:
   void synchronize() override {}
 
   void gemm(const GemmArgs &args) override {
-    auto matrix = [](const float *begin, int64_t rows, int64_t columns, int64_t ld) {
-      touch(begin, ((rows - 1) * ld + columns) * 4);
+    auto matrix = [](const void *begin, FloatType type, int64_t rows, int64_t columns, int64_t ld) {
+      touch(begin, ((rows - 1) * ld + columns) * int64_t(bytesOf(type)));
     };
-    args.transposeA ? matrix(args.a, args.k, args.m, args.lda)
-                    : matrix(args.a, args.m, args.k, args.lda);
-    args.transposeB ? matrix(args.b, args.n, args.k, args.ldb)
-                    : matrix(args.b, args.k, args.n, args.ldb);
-    matrix(args.c, args.m, args.n, args.ldc);
+    args.transposeA ? matrix(args.a, args.type, args.k, args.m, args.lda)
+                    : matrix(args.a, args.type, args.m, args.k, args.lda);
+    args.transposeB ? matrix(args.b, args.type, args.n, args.k, args.ldb)
+                    : matrix(args.b, args.type, args.k, args.n, args.ldb);
+    matrix(args.c, args.resultType, args.m, args.n, args.ldc);
   }
 
   void rowKernel(const RowKernelArgs &args) override {
@@ -87,23 +87,32 @@ public:
   }
 
   void attentionForward(const AttentionForwardArgs &args) override {
-    attention(args.shape, {args.q, args.out}, {args.k, args.v}, {args.lse, args.sum}, args.mask);
+    FloatType type = args.type, f32 = FloatType::F32;
+    attention(args.shape, {{args.q, type}, {args.out, args.outType}},
+              {{args.k, type}, {args.v, type}}, {{args.lse, f32}, {args.sum, f32}}, args.mask);
   }
   void attentionBackward(const AttentionBackwardArgs &args) override {
-    attention(args.shape, {args.q, args.out, args.dout, args.dq},
-              {args.k, args.v, args.dk, args.dv}, {args.lse, args.delta}, args.mask);
+    FloatType type = args.type, f32 = FloatType::F32;
+    attention(args.shape, {{args.q, type}, {args.out, type}, {args.dout, type}, {args.dq, f32}},
+              {{args.k, type}, {args.v, type}, {args.dk, f32}, {args.dv, f32}},
+              {{args.lse, f32}, {args.delta, f32}}, args.mask);
   }
 
 private:
-  void attention(const AttentionShape &s, std::initializer_list<const float *> queries,
-                 std::initializer_list<const float *> keys,
-                 std::initializer_list<const float *> statistics, const int32_t *mask) {
-    for (const float *each : queries)
-      touch(each, s.batch * s.queries * s.heads * s.headDim * 4);
-    for (const float *each : keys)
-      touch(each, s.batch * s.keys * s.heads * s.headDim * 4);
-    for (const float *each : statistics)
-      touch(each, s.batch * s.heads * s.queries * 4);
+  struct Tensor {
+    const void *memory;
+    FloatType type;
+    void touch(int64_t elements) const { test::touch(memory, elements * int64_t(bytesOf(type))); }
+  };
+  void attention(const AttentionShape &s, std::initializer_list<Tensor> queries,
+                 std::initializer_list<Tensor> keys, std::initializer_list<Tensor> statistics,
+                 const int32_t *mask) {
+    for (const Tensor &each : queries)
+      each.touch(s.batch * s.queries * s.heads * s.headDim);
+    for (const Tensor &each : keys)
+      each.touch(s.batch * s.keys * s.heads * s.headDim);
+    for (const Tensor &each : statistics)
+      each.touch(s.batch * s.heads * s.queries);
     touch(mask + s.maskOffset, s.keys * 4);
     touch(mask, ((s.batch - 1) * s.maskLength + s.maskOffset + s.keys) * 4);
   }

@@ -18,7 +18,8 @@ int ProgramBuilder::slotted(Segment segment, std::vector<int64_t> extents, DataT
 
 int ProgramBuilder::addBuffer(Segment segment, std::vector<int64_t> extents, DataType type,
                               bool communication, bool copies) {
-  uint64_t size = type == DataType::F64 ? 8 : 4;
+  bool narrow = type == DataType::BF16 || type == DataType::F16;
+  uint64_t size = type == DataType::F64 ? 8 : narrow ? 2 : 4;
   for (int64_t extent : extents)
     size *= static_cast<uint64_t>(extent);
   uint64_t &end = segmentBytes[static_cast<size_t>(segment)];

@@ -124,6 +124,112 @@ TEST(ProgramFile, GemmsStayInTheirBuffers) {
   EXPECT_THAT(gemm(4, 8, static_cast<Combine>(9)), HasSubstr("unknown combine 9"));
 }
 
+TEST(ProgramFile, ProductsAreOfOneTypeAndIntoItOrFp32) {
+  auto gemm = [](DataType a, DataType b, DataType c) {
+    return errorOfOp([=](ProgramBuilder &p) {
+      Operand oa = p.use(p.buffer(Segment::Arena, {4, 8}, a)),
+              ob = p.use(p.buffer(Segment::Arena, {8, 5}, b)),
+              oc = p.use(p.buffer(Segment::Arena, {4, 5}, c));
+      return p.op(
+          CreateGemm(p.bytes, &oa, &ob, &oc, 4, 5, 8, false, false, 8, 5, 5, 1.0f, Combine::Add));
+    });
+  };
+  using enum DataType;
+  for (DataType type : {F32, BF16, F16}) {
+    EXPECT_EQ(gemm(type, type, type), "");
+    EXPECT_EQ(gemm(type, type, F32), "");
+  }
+  EXPECT_THAT(gemm(BF16, F16, F32), HasSubstr("b: buffer 1 must hold 80 bytes of BF16"));
+  EXPECT_THAT(gemm(BF16, F32, F32), HasSubstr("it has 160 of F32"));
+  EXPECT_THAT(gemm(F32, F32, F16), HasSubstr("c: expected F32, the type of the operands"));
+  EXPECT_THAT(gemm(BF16, BF16, F16), HasSubstr("expected BF16, the type of the operands, or F32"));
+  EXPECT_THAT(gemm(I32, I32, I32), HasSubstr("a: expected F32, BF16 or F16, found I32"));
+  EXPECT_THAT(gemm(F64, F64, F64), HasSubstr("found F64"));
+}
+
+TEST(ProgramFile, AttentionIsOfOneTypeWithStatisticsOfFp32) {
+  struct Types {
+    DataType q = DataType::BF16, v = q, out = q, lse = DataType::F32;
+    bool finish = true;
+  };
+  auto forward = [](const Types &types) {
+    return errorOfOp(
+        [=](ProgramBuilder &p) {
+          auto make = [&](DataType type, std::vector<int64_t> extents) {
+            return p.use(p.buffer(Segment::Arena, extents, type));
+          };
+          Operand q = make(types.q, {2, 8, 8}), k = make(types.q, {2, 8, 8}),
+                  v = make(types.v, {2, 8, 8}), out = make(types.out, {2, 8, 8}),
+                  lse = make(types.lse, {2, 2, 8}), sum = make(DataType::F32, {2, 2, 8}),
+                  mask = p.use(p.input(InputKind::PaddingMask));
+          return p.op(CreateAttentionForward(p.bytes, &q, &k, &v, &mask, &out, &lse, &sum, 2, 2, 4,
+                                             8, 8, 8, 1.0f, KeyBlock::Own, true, types.finish));
+        },
+        toyShape(1, 8));
+  };
+  using enum DataType;
+  for (DataType type : {F32, BF16, F16}) {
+    EXPECT_EQ(forward({.q = type}), "");
+    EXPECT_EQ(forward({.q = type, .out = F32, .finish = false}), "");
+  }
+  EXPECT_THAT(forward({.v = F16}), HasSubstr("v: buffer 2 must hold 256 bytes of BF16"));
+  EXPECT_THAT(forward({.lse = BF16}), HasSubstr("lse: buffer 4 must hold 128 bytes of F32"));
+  EXPECT_THAT(forward({.q = F32, .out = BF16}), HasSubstr("out: expected F32"));
+  EXPECT_THAT(forward({.q = I32}), HasSubstr("q: expected F32, BF16 or F16"));
+  EXPECT_THAT(forward({.finish = false}), HasSubstr("accumulator of several blocks must be F32"));
+}
+
+TEST(ProgramFile, GradientsOfAttentionAreFp32) {
+  auto backward = [](DataType out, DataType dout, DataType dq) {
+    return errorOfOp(
+        [=](ProgramBuilder &p) {
+          auto make = [&](DataType type, std::vector<int64_t> extents) {
+            return p.use(p.buffer(Segment::Arena, extents, type));
+          };
+          std::vector<int64_t> whole = {2, 8, 8}, rows = {2, 2, 8};
+          Operand q = make(DataType::F16, whole), o = make(out, whole), d = make(dout, whole),
+                  lse = make(DataType::F32, rows), delta = make(DataType::F32, rows),
+                  toQ = make(dq, whole), toK = make(DataType::F32, whole),
+                  toV = make(DataType::F32, whole), mask = p.use(p.input(InputKind::PaddingMask));
+          return p.op(CreateAttentionBackward(p.bytes, &q, &q, &q, &mask, &o, &lse, &d, &delta,
+                                              &toQ, &toK, &toV, 2, 2, 4, 8, 8, 8, 1.0f,
+                                              KeyBlock::Own, true));
+        },
+        toyShape(1, 8));
+  };
+  using enum DataType;
+  EXPECT_EQ(backward(F16, F16, F32), "");
+  EXPECT_THAT(backward(F32, F16, F32), HasSubstr("out: buffer 1 must hold 256 bytes of F16"));
+  EXPECT_THAT(backward(F16, F32, F32), HasSubstr("dout: buffer 2 must hold 256 bytes of F16"));
+  EXPECT_THAT(backward(F16, F16, F16), HasSubstr("dq: buffer 5 must hold 512 bytes of F32"));
+}
+
+TEST(ProgramFile, NumbersOf16BitsAreGatheredNotAdded) {
+  auto with = [](auto create) {
+    return errorOfOp([=](ProgramBuilder &p) {
+      Operand one = p.use(p.buffer(Segment::Arena, {4}, DataType::BF16)),
+              all = p.use(p.buffer(Segment::Arena, {2, 4}, DataType::BF16));
+      return create(p, one, all);
+    });
+  };
+  EXPECT_EQ(with([](ProgramBuilder &p, Operand one, Operand all) {
+              return p.op(CreateAllGather(p.bytes, &one, &all, 1, 4, DataType::BF16, 4));
+            }),
+            "");
+  EXPECT_THAT(with([](ProgramBuilder &p, Operand one, Operand all) {
+                return p.op(CreateAllGather(p.bytes, &all, &one, 1, 4, DataType::BF16, 4));
+              }),
+              HasSubstr("must hold 16 bytes of BF16"));
+  EXPECT_THAT(with([](ProgramBuilder &p, Operand one, Operand all) {
+                return p.op(CreateReduceScatter(p.bytes, &all, &one, 1, 4, DataType::BF16, 4));
+              }),
+              HasSubstr("cannot add elements of BF16"));
+  EXPECT_THAT(with([](ProgramBuilder &p, Operand one, Operand) {
+                return p.op(CreateAllReduce(p.bytes, &one, 4, DataType::BF16, 4));
+              }),
+              HasSubstr("reductions are of F32, F64 or I32"));
+}
+
 TEST(ProgramFile, KernelsGetTheirOperands) {
   auto launch = [](int number, int64_t rows, int operands, InputKind index) {
     return errorOfOp([=](ProgramBuilder &p) {

@@ -29,7 +29,7 @@ endif()
 seqpar_add_unit_test(rt_program_file_test
   SOURCES CudaCodeTest.cpp ProgramFileTest.cpp ${PROGRAM_BOUNDS} ${RUNTIME_TOY} LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_executor_test
-  SOURCES ExecutorTest.cpp ExecutorInputsTest.cpp PipelineTest.cpp ShardedUpdateTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+  SOURCES ExecutorTest.cpp ExecutorInputsTest.cpp ExecutorTypesTest.cpp PipelineTest.cpp ShardedUpdateTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
 # Counts allocations by an operator new of its own; the thread sanitizer brings one too.
 if(NOT SEQPAR_SANITIZE MATCHES "thread")
   seqpar_add_unit_test(rt_executor_allocation_test

@@ -2,6 +2,7 @@
 
 #include "seqpar/program/program_generated.h"
 #include "seqpar/rt/Error.h"
+#include "seqpar/rt/Float16.h"
 
 #include <algorithm>
 #include <cmath>
@@ -38,16 +39,44 @@ void TestDevice::copyToHost(void *to, const void *from, size_t bytes) {
 }
 void TestDevice::zero(void *memory, size_t bytes) { std::memset(memory, 0, bytes); }
 
+/// Elements of a tensor of any floating type.
+struct Elements {
+  void *memory;
+  FloatType type;
+
+  float load(int64_t at) const {
+    auto *halves = static_cast<const uint16_t *>(memory);
+    return type == FloatType::F32    ? static_cast<const float *>(memory)[at]
+           : type == FloatType::BF16 ? fromBf16(halves[at])
+                                     : fromF16(halves[at]);
+  }
+  void store(int64_t at, float value) const {
+    if (type == FloatType::F32)
+      static_cast<float *>(memory)[at] = value;
+    else
+      static_cast<uint16_t *>(memory)[at] = type == FloatType::BF16 ? toBf16(value) : toF16(value);
+  }
+};
+
 void TestDevice::gemm(const GemmArgs &args) {
+  Elements a{const_cast<void *>(args.a), args.type}, b{const_cast<void *>(args.b), args.type},
+      c{args.c, args.resultType};
   for (int64_t i = 0; i < args.m; ++i)
     for (int64_t j = 0; j < args.n; ++j) {
       float sum = 0;
       for (int64_t l = 0; l < args.k; ++l)
-        sum += (args.transposeA ? args.a[l * args.lda + i] : args.a[i * args.lda + l]) *
-               (args.transposeB ? args.b[j * args.ldb + l] : args.b[l * args.ldb + j]);
-      float &c = args.c[i * args.ldc + j];
-      c = (args.accumulate ? c : 0) + args.alpha * sum;
+        sum += a.load(args.transposeA ? l * args.lda + i : i * args.lda + l) *
+               b.load(args.transposeB ? j * args.ldb + l : l * args.ldb + j);
+      int64_t at = i * args.ldc + j;
+      c.store(at, (args.accumulate ? c.load(at) : 0) + args.alpha * sum);
     }
+}
+
+/// Of a tensor that must be fp32.
+static const float *floats(const void *memory, FloatType type) {
+  if (type != FloatType::F32)
+    fail("the plain device's attention is fp32 only");
+  return static_cast<const float *>(memory);
 }
 
 void TestDevice::rowKernel(const RowKernelArgs &args) {
@@ -92,9 +121,11 @@ struct Block {
 
 void TestDevice::attentionForward(const AttentionForwardArgs &args) {
   keep({false, args.shape.maskOffset, args.initialize, args.finish, false, args.dropout});
-  Block block{args.shape, args.q, args.k, args.mask};
+  Block block{args.shape, floats(args.q, args.type), floats(args.k, args.type), args.mask};
+  auto *v = floats(args.v, args.type);
+  auto *outs = const_cast<float *>(floats(args.out, args.outType));
   block.eachQuery([&](int64_t b, int64_t h, int64_t i, int64_t at) {
-    float *out = args.out + block.query(b, h, i);
+    float *out = outs + block.query(b, h, i);
     float &largest = args.lse[at], &sum = args.sum[at];
     if (args.initialize) {
       largest = -INFINITY;
@@ -108,7 +139,7 @@ void TestDevice::attentionForward(const AttentionForwardArgs &args) {
       float shrink = std::exp(largest - next), weight = std::exp(score - next);
       sum = sum * shrink + weight;
       for (int64_t d = 0; d < args.shape.headDim; ++d)
-        out[d] = out[d] * shrink + weight * args.v[block.key(b, h, j) + d];
+        out[d] = out[d] * shrink + weight * v[block.key(b, h, j) + d];
       largest = next;
     }
     if (!args.finish)
@@ -122,7 +153,9 @@ void TestDevice::attentionForward(const AttentionForwardArgs &args) {
 void TestDevice::attentionBackward(const AttentionBackwardArgs &args) {
   keep({true, args.shape.maskOffset, args.initialize, false, args.accumulateKV, args.dropout});
   const AttentionShape &shape = args.shape;
-  Block block{shape, args.q, args.k, args.mask};
+  Block block{shape, floats(args.q, args.type), floats(args.k, args.type), args.mask};
+  auto *v = floats(args.v, args.type), *out = floats(args.out, args.type),
+       *dout = floats(args.dout, args.type);
   if (!args.accumulateKV) {
     int64_t size = shape.batch * shape.keys * shape.heads * shape.headDim;
     std::fill_n(args.dk, size, 0.0f);
@@ -133,7 +166,7 @@ void TestDevice::attentionBackward(const AttentionBackwardArgs &args) {
     if (args.initialize) {
       args.delta[at] = 0;
       for (int64_t d = 0; d < shape.headDim; ++d) {
-        args.delta[at] += args.dout[row + d] * args.out[row + d];
+        args.delta[at] += dout[row + d] * out[row + d];
         args.dq[row + d] = 0;
       }
     }
@@ -143,12 +176,12 @@ void TestDevice::attentionBackward(const AttentionBackwardArgs &args) {
       int64_t key = block.key(b, h, j);
       float weight = std::exp(block.score(b, h, i, j) - args.lse[at]), dweight = 0;
       for (int64_t d = 0; d < shape.headDim; ++d)
-        dweight += args.dout[row + d] * args.v[key + d];
+        dweight += dout[row + d] * v[key + d];
       float dscore = weight * (dweight - args.delta[at]) * shape.scale;
       for (int64_t d = 0; d < shape.headDim; ++d) {
-        args.dv[key + d] += weight * args.dout[row + d];
-        args.dq[row + d] += dscore * args.k[key + d];
-        args.dk[key + d] += dscore * args.q[row + d];
+        args.dv[key + d] += weight * dout[row + d];
+        args.dq[row + d] += dscore * block.k[key + d];
+        args.dk[key + d] += dscore * block.q[row + d];
       }
     }
   });

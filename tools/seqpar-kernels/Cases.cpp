@@ -1,9 +1,10 @@
 #include "Cases.h"
 
+#include "seqpar/rt/Float16.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -18,6 +19,20 @@ namespace {
 
 size_t bytesOf(DataType type) {
   return type == DataType::F64 ? 8 : type == DataType::BF16 || type == DataType::F16 ? 2 : 4;
+}
+
+rt::FloatType floatType(DataType type) {
+  return type == DataType::BF16  ? rt::FloatType::BF16
+         : type == DataType::F16 ? rt::FloatType::F16
+                                 : rt::FloatType::F32;
+}
+
+/// What is said of types beside fp32.
+std::string typesText(DataType type, DataType result) {
+  if (type == DataType::F32)
+    return "";
+  return fmt::format(", {}{}", EnumNameDataType(type),
+                     result == type ? "" : std::string(" to ") + EnumNameDataType(result));
 }
 
 /// Floats are in [least, least + width), so that by default no logarithm or root leaves the
@@ -38,8 +53,10 @@ void fill(Array &array, uint32_t seed, double least = 0.1, double width = 1) {
     return each(double(), real);
   case DataType::I32:
     return each(int32_t(), [](size_t i) { return int32_t(i % 5); });
-  default: // the upper half of a float; f16 that are numbers too
-    return each(uint16_t(), [&](size_t) { return uint16_t(0x3c00 + random() % 256); });
+  case DataType::BF16:
+    return each(uint16_t(), [&](size_t i) { return rt::toBf16(float(real(i))); });
+  case DataType::F16:
+    return each(uint16_t(), [&](size_t i) { return rt::toF16(float(real(i))); });
   }
 }
 
@@ -85,7 +102,10 @@ private:
 
   static size_t add(Case &made, std::string name, size_t bytes, DataType type = DataType::F32,
                     bool compared = false) {
-    Array array{std::vector<uint8_t>(std::max<size_t>(bytes, 8)), type, compared, std::move(name)};
+    Array array{.bytes = std::vector<uint8_t>(std::max<size_t>(bytes, 8)),
+                .type = type,
+                .compared = compared,
+                .name = std::move(name)};
     fill(array, uint32_t(made.arrays.size()) + 1);
     made.arrays.push_back(std::move(array));
     return made.arrays.size() - 1;
@@ -95,6 +115,9 @@ private:
   void indices(Case &made, const Kernel &kernel, const std::vector<size_t> &arrays, int64_t rows);
   void gemm(const Gemm &op);
   template <typename Op> void attention(const Op &op, bool backward);
+  DataType typeOf(const Operand *operand) const {
+    return stage.buffers()->Get(unsigned(operand->buffer()))->type();
+  }
 
   const Program &program;
   const Stage &stage;
@@ -164,15 +187,17 @@ void Collector::rowKernel(const RowKernel &op) {
 
 void Collector::gemm(const Gemm &op) {
   bool accumulate = op.combine() != Combine::Overwrite;
-  Case *made =
-      start("gemm", fmt::format("{}{} {}x{}x{} ld {},{},{}{}", op.transpose_a() ? 'T' : 'N',
-                                op.transpose_b() ? 'T' : 'N', op.m(), op.n(), op.k(), op.lda(),
-                                op.ldb(), op.ldc(), accumulate ? ", added" : ""));
+  DataType type = typeOf(op.a()), resultType = typeOf(op.c());
+  Case *made = start("gemm", fmt::format("{}{} {}x{}x{} ld {},{},{}{}{}",
+                                         op.transpose_a() ? 'T' : 'N', op.transpose_b() ? 'T' : 'N',
+                                         op.m(), op.n(), op.k(), op.lda(), op.ldb(), op.ldc(),
+                                         typesText(type, resultType), accumulate ? ", added" : ""));
   if (!made)
     return;
-  add(*made, "a", size_t((op.transpose_a() ? op.k() : op.m()) * op.lda()) * 4);
-  add(*made, "b", size_t((op.transpose_b() ? op.n() : op.k()) * op.ldb()) * 4);
-  add(*made, "c", size_t(op.m() * op.ldc()) * 4, DataType::F32, true);
+  size_t size = bytesOf(type);
+  add(*made, "a", size_t((op.transpose_a() ? op.k() : op.m()) * op.lda()) * size, type);
+  add(*made, "b", size_t((op.transpose_b() ? op.n() : op.k()) * op.ldb()) * size, type);
+  add(*made, "c", size_t(op.m() * op.ldc()) * bytesOf(resultType), resultType, true);
   // Of both signs: among terms of one sign a wrong one is small beside the sum. A float below 1 may
   // not round up to it.
   for (size_t i = 0; i < made->arrays.size(); ++i)
@@ -181,55 +206,64 @@ void Collector::gemm(const Gemm &op) {
   rt::GemmArgs args{nullptr,  nullptr,          nullptr,          op.m(),   op.n(),
                     op.k(),   op.transpose_a(), op.transpose_b(), op.lda(), op.ldb(),
                     op.ldc(), op.alpha(),       accumulate};
+  args.type = floatType(type);
+  args.resultType = floatType(resultType);
   made->run = [args](rt::Device &device, const std::vector<void *> &at) {
     rt::GemmArgs own = args;
-    own.a = static_cast<float *>(at[0]);
-    own.b = static_cast<float *>(at[1]);
-    own.c = static_cast<float *>(at[2]);
+    own.a = at[0];
+    own.b = at[1];
+    own.c = at[2];
     device.gemm(own);
   };
 }
 
 // A whole block: the forward pass makes what the backward pass reads.
 template <typename Op> void Collector::attention(const Op &op, bool backward) {
+  DataType type = typeOf(op.q()), outType = typeOf(op.out());
   rt::AttentionShape shape{
       op.batch(),       op.heads(), op.head_dim(), op.query_length(), op.key_length(),
       op.mask_length(), 0,          op.scale()};
-  Case *made =
-      start(backward ? "attention backward" : "attention forward",
-            fmt::format("batch {} heads {} of {}, {} queries, {} keys, dropout {:g}", shape.batch,
-                        shape.heads, shape.headDim, shape.queries, shape.keys, op.dropout()));
+  Case *made = start(backward ? "attention backward" : "attention forward",
+                     fmt::format("batch {} heads {} of {}, {} queries, {} keys, dropout {:g}{}",
+                                 shape.batch, shape.heads, shape.headDim, shape.queries, shape.keys,
+                                 op.dropout(), typesText(type, outType)));
   if (!made)
     return;
-  size_t q = size_t(shape.batch * shape.queries * shape.heads * shape.headDim) * 4;
-  size_t k = size_t(shape.batch * shape.keys * shape.heads * shape.headDim) * 4;
+  size_t queries = size_t(shape.batch * shape.queries * shape.heads * shape.headDim);
+  size_t keyElements = size_t(shape.batch * shape.keys * shape.heads * shape.headDim);
+  size_t q = queries * bytesOf(type), k = keyElements * bytesOf(type);
   size_t s = size_t(shape.batch * shape.heads * shape.queries) * 4;
   constexpr DataType f32 = DataType::F32, i32 = DataType::I32;
   for (auto [name, bytes] : {std::pair("q", q), {"k", k}, {"v", k}})
-    add(*made, name, bytes);
+    add(*made, name, bytes, type);
   size_t mask = add(*made, "mask", size_t(shape.batch * shape.maskLength) * 4, i32);
   auto *keys = reinterpret_cast<int32_t *>(made->arrays[mask].bytes.data());
   for (int64_t i = 0; i < shape.batch * shape.maskLength; ++i)
     keys[i] = i % 7 != 3 || i % shape.maskLength == 0; // a query without keys has an infinite lse
   add(*made, "samples", size_t(shape.batch) * 4, i32);
-  add(*made, "out", q, f32, !backward);
+  add(*made, "out", queries * bytesOf(outType), outType, !backward);
   add(*made, "lse", s, f32, !backward);
   add(*made, "sum", s);
-  add(*made, "dout", q);
+  add(*made, "dout", q, type);
   add(*made, "delta", s);
-  for (auto [name, bytes] : {std::pair("dq", q), {"dk", k}, {"dv", k}})
+  for (auto [name, bytes] :
+       {std::pair("dq", queries * 4), {"dk", keyElements * 4}, {"dv", keyElements * 4}})
     add(*made, name, bytes, f32, backward);
+  for (Array &array : made->arrays)
+    array.rounded = bytesOf(type) == 2 && array.name != "lse";
   made->operations = (backward ? 10.0 : 4.0) * double(shape.batch * shape.heads) *
                      double(shape.queries) * double(shape.keys) * double(shape.headDim);
   made->run = [=, rate = op.dropout(), site = uint32_t(op.site())](rt::Device &device,
                                                                    const std::vector<void *> &at) {
     auto f = [&](size_t i) { return static_cast<float *>(at[i]); };
+    rt::FloatType operands = floatType(type), result = floatType(outType);
     auto *m = static_cast<int32_t *>(at[3]);
     rt::AttentionDropout dropout{rate, 7, 1, site, static_cast<int32_t *>(at[4])};
-    device.attentionForward({shape, f(0), f(1), f(2), m, f(5), f(6), f(7), true, true, dropout});
+    device.attentionForward(
+        {shape, at[0], at[1], at[2], m, at[5], f(6), f(7), true, true, dropout, operands, result});
     if (backward)
-      device.attentionBackward({shape, f(0), f(1), f(2), m, f(5), f(6), f(8), f(9), f(10), f(11),
-                                f(12), true, false, dropout});
+      device.attentionBackward({shape, at[0], at[1], at[2], m, at[5], f(6), at[8], f(9), f(10),
+                                f(11), f(12), true, false, dropout, operands});
   };
   if (backward)
     made->operations *= 1.4; // with the forward pass that it runs
@@ -253,10 +287,10 @@ std::vector<double> numbersOf(const Array &array) {
       numbers[i] = read(int32_t());
       break;
     case DataType::BF16:
-      numbers[i] = double(std::bit_cast<float>(uint32_t(read(uint16_t())) << 16));
+      numbers[i] = double(rt::fromBf16(read(uint16_t())));
       break;
     case DataType::F16:
-      numbers[i] = double(read(_Float16()));
+      numbers[i] = double(rt::fromF16(read(uint16_t())));
       break;
     default:
       numbers[i] = double(read(float()));
@@ -274,7 +308,8 @@ double difference(const Array &found, const Array &expected) {
     largest = std::max(largest, std::abs(b[i]));
     most = std::max(most, std::abs(a[i] - b[i]));
   }
-  return most / largest / (bytesOf(expected.type) == 2 ? kRoundingOf16Bits : 1);
+  bool narrow = expected.rounded || bytesOf(expected.type) == 2;
+  return most / largest / (narrow ? kRoundingOf16Bits : 1);
 }
 
 } // namespace

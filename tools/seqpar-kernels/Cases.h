@@ -18,6 +18,7 @@ struct Array {
   std::vector<uint8_t> bytes;
   program::DataType type = program::DataType::F32;
   bool compared = false; ///< a result
+  bool rounded = false;  ///< made from probabilities that a device may round to 16 bits
   std::string name;
 };
 

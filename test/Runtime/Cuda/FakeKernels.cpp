@@ -2,6 +2,8 @@
 
 #include "seqpar/program/CudaAttentionLaunch.h"
 #include "seqpar/rt/Device.h"
+#include "seqpar/rt/Error.h"
+#include "seqpar/rt/Float16.h"
 
 #include <cstring>
 #include <memory>
@@ -18,7 +20,9 @@ namespace {
 
 constexpr int kBlocks = 4;
 
-size_t bytesOf(DataType type) { return type == DataType::F64 ? 8 : 4; }
+size_t bytesOf(DataType type) {
+  return type == DataType::F64 ? 8 : type == DataType::BF16 || type == DataType::F16 ? 2 : 4;
+}
 
 size_t rowBytesOf(const KernelOperandSpec &spec) {
   return size_t(spec.columns) * bytesOf(spec.type);
@@ -137,18 +141,34 @@ std::vector<Access> sumsAccesses(const Specs &specs, const Launch &launch) {
 // Attention
 //===----------------------------------------------------------------------===//
 
+struct TypeName {
+  const char *name;
+  FloatType type;
+};
+constexpr TypeName kTypes[] = {
+    {"_f32_", FloatType::F32}, {"_bf16_", FloatType::BF16}, {"_f16_", FloatType::F16}};
+
+/// The type in a kernel's name; the head dimension follows.
+const TypeName &typeOf(const std::string &kernel) {
+  for (const TypeName &each : kTypes)
+    if (kernel.find(each.name) != kernel.npos)
+      return each;
+  fail("{} is no attention kernel", kernel);
+}
 int64_t headDimOf(const std::string &kernel) {
-  return std::atoi(kernel.c_str() + kernel.find("_f32_") + 5);
+  const char *name = typeOf(kernel).name;
+  return std::atoi(kernel.c_str() + kernel.find(name) + std::strlen(name));
 }
 
 struct AttentionCall {
   launches::AttentionParameters p;
   AttentionShape shape;
   AttentionDropout dropout;
+  FloatType type;
   size_t queryElements, keyElements, statistics;
 
   explicit AttentionCall(const Launch &launch)
-      : p(launch.argument<launches::AttentionParameters>(0)) {
+      : p(launch.argument<launches::AttentionParameters>(0)), type(typeOf(launch.kernel).type) {
     shape = {p.batch,      p.heads, headDimOf(launch.kernel), p.queries, p.keys, p.maskLength,
              p.maskOffset, p.scale};
     size_t row = size_t(p.heads * shape.headDim);
@@ -165,13 +185,18 @@ struct AttentionCall {
   }
 };
 
-Access read(const void *memory, size_t elements) { return {memory, elements * 4, false}; }
-Access write(const void *memory, size_t elements) { return {memory, elements * 4, true}; }
+Access read(const void *memory, size_t elements, size_t size = 4) {
+  return {memory, elements * size, false};
+}
+Access write(const void *memory, size_t elements, size_t size = 4) {
+  return {memory, elements * size, true};
+}
 
 std::vector<Access> attentionAccesses(const Launch &launch) {
   AttentionCall call(launch);
   const auto &p = call.p;
   size_t q = call.queryElements, k = call.keyElements, s = call.statistics;
+  size_t size = bytesOf(call.type);
   std::vector<Access> result;
   auto update = [&](const void *memory, size_t elements, bool alsoRead) {
     if (alsoRead)
@@ -179,21 +204,24 @@ std::vector<Access> attentionAccesses(const Launch &launch) {
     result.push_back(write(memory, elements));
   };
   if (launch.kernel.find("_delta_") != launch.kernel.npos)
-    return {read(p.out, q), read(p.dout, q), write(p.delta, s)};
-  result = {read(p.q, q), read(p.k, k), read(p.v, k),
+    return {read(p.out, q, size), read(p.dout, q, size), write(p.delta, s)};
+  result = {read(p.q, q, size), read(p.k, k, size), read(p.v, k, size),
             read(p.mask, size_t(p.batch) * size_t(p.maskLength))};
   if (launch.kernel.ends_with("_dropout"))
     for (const void *word : {static_cast<const void *>(p.seed), static_cast<const void *>(p.step)})
       result.push_back(read(word, 1));
   if (launch.kernel.find("_forward_") != launch.kernel.npos) {
-    update(p.out, q, !p.initialize);
+    if (p.accumulator)
+      update(p.accumulator, q, !p.initialize);
+    else
+      result.push_back(write(p.out, q, size));
     update(p.lse, s, !p.initialize);
     update(p.sum, s, !p.initialize);
     return result;
   }
   for (const void *statistic : {p.lse, p.delta})
     result.push_back(read(statistic, s));
-  result.push_back(read(p.dout, q));
+  result.push_back(read(p.dout, q, size));
   if (launch.kernel.find("_keys_") != launch.kernel.npos) {
     update(p.dk, k, p.accumulateKV);
     update(p.dv, k, p.accumulateKV);
@@ -207,24 +235,34 @@ void runForward(const Launch &launch) {
   AttentionCall call(launch);
   call.readDropout(launch);
   const auto &p = call.p;
-  auto f = [](const void *memory) { return static_cast<const float *>(memory); };
-  createCpuDevice(1)->attentionForward({call.shape, f(p.q), f(p.k), f(p.v), p.mask, p.accumulator,
-                                        p.lse, p.sum, bool(p.initialize), bool(p.finish),
-                                        call.dropout});
+  // As the kernels: without a result of their own type they finish the accumulator.
+  bool own = p.out && p.out != p.accumulator;
+  if (own && (!p.initialize || !p.finish))
+    fail("{}: the runtime gives a result apart from the accumulator for whole rows only",
+         launch.kernel);
+  createCpuDevice(1)->attentionForward({call.shape, p.q, p.k, p.v, p.mask,
+                                        own ? p.out : p.accumulator, p.lse, p.sum,
+                                        bool(p.initialize), bool(p.finish), call.dropout, call.type,
+                                        own ? call.type : FloatType::F32});
 }
 
 void runDelta(const Launch &launch) {
   AttentionCall call(launch);
   const auto &p = call.p;
   int64_t d = call.shape.headDim;
-  auto *out = static_cast<const float *>(p.out), *dout = static_cast<const float *>(p.dout);
+  auto load = [&](const void *from, int64_t at) {
+    auto *halves = static_cast<const uint16_t *>(from);
+    return double(call.type == FloatType::F32    ? static_cast<const float *>(from)[at]
+                  : call.type == FloatType::BF16 ? fromBf16(halves[at])
+                                                 : fromF16(halves[at]));
+  };
   for (int64_t b = 0; b < p.batch; ++b)
     for (int64_t h = 0; h < p.heads; ++h)
       for (int64_t i = 0; i < p.queries; ++i) {
         double sum = 0;
         for (int64_t j = 0; j < d; ++j) {
           int64_t at = ((b * p.queries + i) * p.heads + h) * d + j;
-          sum += double(out[at]) * double(dout[at]);
+          sum += load(p.out, at) * load(p.dout, at);
         }
         p.delta[(b * p.heads + h) * p.queries + i] = float(sum);
       }
@@ -238,24 +276,26 @@ void runBackward(const Launch &launch) {
   bool keys = launch.kernel.find("_keys_") != launch.kernel.npos;
   std::vector<float> ownQ(call.queryElements), ownK(call.keyElements), ownV(call.keyElements),
       ownDelta(p.delta, p.delta + call.statistics);
-  auto f = [](const void *memory) { return static_cast<const float *>(memory); };
   if (!keys && p.initialize)
     std::memset(p.dq, 0, call.queryElements * sizeof(float));
-  createCpuDevice(1)->attentionBackward(
-      {call.shape, f(p.q), f(p.k), f(p.v), p.mask, f(p.out), p.lse, f(p.dout), ownDelta.data(),
-       keys ? ownQ.data() : p.dq, keys ? p.dk : ownK.data(), keys ? p.dv : ownV.data(), false,
-       keys && p.accumulateKV, call.dropout});
+  createCpuDevice(1)->attentionBackward({call.shape, p.q, p.k, p.v, p.mask, p.out, p.lse, p.dout,
+                                         ownDelta.data(), keys ? ownQ.data() : p.dq,
+                                         keys ? p.dk : ownK.data(), keys ? p.dv : ownV.data(),
+                                         false, keys && p.accumulateKV, call.dropout, call.type});
 }
 
 void registerAttention() {
   const std::vector<size_t> bytes = {sizeof(launches::AttentionParameters)};
   const std::pair<const char *, void (*)(const Launch &)> kernels[] = {
-      {"seqpar_attention_forward_f32_*", runForward},
-      {"seqpar_attention_delta_f32_*", runDelta},
-      {"seqpar_attention_backward_keys_f32_*", runBackward},
-      {"seqpar_attention_backward_queries_f32_*", runBackward}};
+      {"seqpar_attention_forward", runForward},
+      {"seqpar_attention_delta", runDelta},
+      {"seqpar_attention_backward_keys", runBackward},
+      {"seqpar_attention_backward_queries", runBackward}};
   for (auto &[name, run] : kernels)
-    fakecuda::registerKernel(name, {bytes, run, attentionAccesses});
+    for (const TypeName &type : kTypes)
+      for (const char *variant : {"", "_warpgroup"})
+        fakecuda::registerKernel(std::string(name) + variant + type.name + "*",
+                                 {bytes, run, attentionAccesses});
 }
 
 } // namespace

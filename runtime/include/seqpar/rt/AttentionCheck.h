@@ -26,4 +26,14 @@ inline void checkAttention(const AttentionShape &s, const AttentionDropout &d) {
          d.site, s.heads);
 }
 
+/// The same for the type of a forward pass's result.
+inline void checkOutType(const AttentionForwardArgs &args) {
+  if (args.outType == FloatType::F32)
+    return;
+  if (args.outType != args.type)
+    fail("attention: expected a result of the operands' type or fp32");
+  if (!args.initialize || !args.finish)
+    fail("attention: the result of several blocks needs an accumulator of fp32, found 16 bits");
+}
+
 } // namespace seqpar::rt

@@ -29,8 +29,8 @@ inline constexpr int kTrafficKinds = 5;
 /// "ring_shift", "point_to_point", "all_reduce", "all_gather", "reduce_scatter".
 const char *trafficName(Traffic traffic);
 
-/// Elements that collectives can add.
-enum class ElementType : int { F32, F64, I32, I64 };
+/// Elements that collectives can add, and bytes, which can be gathered only.
+enum class ElementType : int { F32, F64, I32, I64, Byte };
 size_t elementBytes(ElementType type);
 
 /// Another rank has failed: this one ends with the same message, which is the first failure's.

@@ -25,18 +25,25 @@ struct Program;
 
 namespace seqpar::rt {
 
+/// How a tensor's numbers are stored. All arithmetic is in fp32; what is stored in 16 bits is
+/// rounded to the nearest, ties to even.
+enum class FloatType : int { F32, BF16, F16 };
+constexpr size_t bytesOf(FloatType type) { return type == FloatType::F32 ? 4 : 2; }
+
 /// c[m, n] = (accumulate ? c : 0) + alpha * op(a) * op(b). op(a) is [m, k]: stored [k, m] when
 /// transposeA; op(b) is [k, n]: stored [n, k] when transposeB. Leading dimensions in elements.
+/// c's type is that of a and b, or F32.
 struct GemmArgs {
-  const float *a;
-  const float *b;
-  float *c;
+  const void *a; ///< of `type`, as b
+  const void *b;
+  void *c; ///< of `resultType`
   int64_t m, n, k;
   bool transposeA, transposeB;
   int64_t lda, ldb, ldc;
   float alpha;
   bool accumulate;
   bool varying = false; ///< extents change from step to step: not worth a search for the best code
+  FloatType type = FloatType::F32, resultType = FloatType::F32;
 };
 
 /// Runs kernel number `kernel` of the loaded program on rows [0, rows). `operands[i]` is the
@@ -74,14 +81,18 @@ struct AttentionShape {
 /// folds one block of keys into the running state (out: unnormalised accumulator, lse: running
 /// maximum, sum: running sum). `initialize`: the state is set, not read. `finish`: afterwards out
 /// is normalised and lse holds maximum + log(sum). A query all of whose keys are masked ends with
-/// out = 0 and lse = +infinity, so that the backward pass gives it zero gradients.
+/// out = 0 and lse = +infinity, so that the backward pass gives it zero gradients. out's type is
+/// that of q, k and v, or F32; with 16 bits it cannot hold an accumulator, so the block must be the
+/// only one: `initialize` and `finish`.
 struct AttentionForwardArgs {
   AttentionShape shape;
-  const float *q, *k, *v;
+  const void *q, *k, *v; ///< of `type`
   const int32_t *mask;
-  float *out, *lse, *sum;
+  void *out; ///< of `outType`
+  float *lse, *sum;
   bool initialize, finish;
   AttentionDropout dropout;
+  FloatType type = FloatType::F32, outType = FloatType::F32;
 };
 
 /// Gradients of one block (FlashAttention, algorithm 4; delta = row sum of dout * out).
@@ -89,13 +100,16 @@ struct AttentionForwardArgs {
 /// are overwritten, or added to when accumulateKV.
 struct AttentionBackwardArgs {
   AttentionShape shape;
-  const float *q, *k, *v;
+  const void *q, *k, *v; ///< of `type`
   const int32_t *mask;
-  const float *out, *lse, *dout;
+  const void *out; ///< of `type`
+  const float *lse;
+  const void *dout; ///< of `type`
   float *delta;
   float *dq, *dk, *dv;
   bool initialize, accumulateKV;
   AttentionDropout dropout;
+  FloatType type = FloatType::F32;
 };
 
 class Device {

@@ -166,6 +166,7 @@ private:
 
   uint8_t *address(int buffer, size_t slot = 0) const;
   template <typename T> T *at(const program::Operand *operand, const Scope &scope) const;
+  FloatType floatType(const program::Operand *operand) const;
 
   const program::Program &program;
   const program::Stage &theStage;

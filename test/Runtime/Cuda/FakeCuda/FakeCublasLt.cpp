@@ -2,6 +2,8 @@
 
 #include "FakeCuda.h"
 
+#include "seqpar/rt/Float16.h"
+
 #include <chrono>
 #include <cmath>
 #include <mutex>
@@ -30,6 +32,23 @@ cublasComputeType_t computeType;
 
 constexpr uint64_t kMark = 0x5e9;
 
+size_t bytesOf(cudaDataType_t type) { return type == CUDA_R_32F ? 4 : 2; }
+
+float loadElement(cudaDataType_t type, const void *from, int64_t at) {
+  if (type == CUDA_R_32F)
+    return static_cast<const float *>(from)[at];
+  uint16_t bits = static_cast<const uint16_t *>(from)[at];
+  return type == CUDA_R_16BF ? seqpar::rt::fromBf16(bits) : seqpar::rt::fromF16(bits);
+}
+
+void storeElement(cudaDataType_t type, void *to, int64_t at, float value) {
+  if (type == CUDA_R_32F)
+    static_cast<float *>(to)[at] = value;
+  else
+    static_cast<uint16_t *>(to)[at] =
+        type == CUDA_R_16BF ? seqpar::rt::toBf16(value) : seqpar::rt::toF16(value);
+}
+
 float gelu(float x) {
   return 0.5f * x * (1 + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x)));
 }
@@ -42,17 +61,19 @@ float geluGradient(float x) {
 struct Product {
   Operation operation;
   Layout a, b, d;
-  const float *pa, *pb;
-  float *pd;
+  const void *pa, *pb;
+  void *pd;
   float alpha, beta;
 
   int64_t k() const { return operation.transposeA == CUBLAS_OP_N ? a.columns : a.rows; }
 
   float left(int64_t i, int64_t l) const {
-    return operation.transposeA == CUBLAS_OP_N ? pa[l * a.leading + i] : pa[i * a.leading + l];
+    return loadElement(a.type, pa,
+                       operation.transposeA == CUBLAS_OP_N ? l * a.leading + i : i * a.leading + l);
   }
   float right(int64_t l, int64_t j) const {
-    return operation.transposeB == CUBLAS_OP_N ? pb[j * b.leading + l] : pb[l * b.leading + j];
+    return loadElement(b.type, pb,
+                       operation.transposeB == CUBLAS_OP_N ? j * b.leading + l : l * b.leading + j);
   }
 
   void run() const {
@@ -62,8 +83,8 @@ struct Product {
         double sum = 0;
         for (int64_t l = 0; l < k(); ++l)
           sum += double(left(i, l)) * double(right(l, j));
-        float &to = pd[j * d.leading + i];
-        float value = alpha * float(sum) + (beta == 0 ? 0 : beta * to);
+        int64_t at = j * d.leading + i;
+        float value = alpha * float(sum) + (beta == 0 ? 0 : beta * loadElement(d.type, pd, at));
         if (o.epilogue == CUBLASLT_EPILOGUE_BIAS || o.epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS)
           value += o.bias[i];
         if (o.epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS) {
@@ -72,7 +93,7 @@ struct Product {
         }
         if (o.epilogue == CUBLASLT_EPILOGUE_DGELU)
           value *= geluGradient(o.saved[j * o.ldSaved + i]);
-        to = value;
+        storeElement(d.type, pd, at, value);
       }
     for (int64_t i = 0; o.epilogue == CUBLASLT_EPILOGUE_BGRADA && i < d.rows; ++i) {
       o.bias[i] = 0;
@@ -84,7 +105,7 @@ struct Product {
   std::vector<fakecuda::Access> accesses() const {
     std::vector<fakecuda::Access> result;
     // Of what is only read, the gaps between columns count too.
-    auto matrix = [&](const float *memory, const Layout &layout, bool write, bool read = true) {
+    auto matrix = [&](const void *memory, const Layout &layout, bool write, bool read = true) {
       if (layout.rows == 0 || layout.columns == 0)
         return;
       int64_t gap = layout.leading - layout.rows;
@@ -92,8 +113,8 @@ struct Product {
       int64_t length =
           parts == 1 ? (layout.columns - 1) * layout.leading + layout.rows : layout.rows;
       for (int64_t i = 0; i < parts; ++i) {
-        const float *begin = memory + i * layout.leading;
-        size_t bytes = size_t(length) * sizeof(float);
+        size_t element = bytesOf(layout.type), bytes = size_t(length) * element;
+        auto *begin = static_cast<const char *>(memory) + size_t(i * layout.leading) * element;
         if (read)
           result.push_back(fakecuda::reads(begin, bytes));
         if (write)
@@ -116,6 +137,17 @@ struct Product {
     return result;
   }
 };
+
+/// What cuBLASLt's table of types has and these loops know: a and b of one type, c and d of that
+/// type or fp32, sums in fp32. Epilogues, here, in fp32.
+bool hasTypes(const Operation &o, const Layout &a, const Layout &b, const Layout &c,
+              const Layout &d) {
+  bool known = a.type == CUDA_R_32F || a.type == CUDA_R_16BF || a.type == CUDA_R_16F;
+  bool plain = a.type == CUDA_R_32F || o.epilogue == CUBLASLT_EPILOGUE_DEFAULT;
+  return known && plain && a.type == b.type && c.type == d.type &&
+         (d.type == a.type || d.type == CUDA_R_32F) &&
+         (a.type == CUDA_R_32F || o.compute == CUBLAS_COMPUTE_32F);
+}
 
 bool fits(const Operation &o, const Layout &a, const Layout &b, const Layout &d) {
   bool plainA = o.transposeA == CUBLAS_OP_N, plainB = o.transposeB == CUBLAS_OP_N;
@@ -241,7 +273,7 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
                                               cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
-                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d,
+                                              cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
                                               cublasLtMatmulPreference_t, int wanted,
                                               cublasLtMatmulHeuristicResult_t *results,
                                               int *found) {
@@ -249,7 +281,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   *found = 0;
   if (configuration.heuristicStatus != CUBLAS_STATUS_SUCCESS)
     return configuration.heuristicStatus;
-  if (!fits(as<Operation>(operation), as<Layout>(a), as<Layout>(b), as<Layout>(d)))
+  if (!fits(as<Operation>(operation), as<Layout>(a), as<Layout>(b), as<Layout>(d)) ||
+      !hasTypes(as<Operation>(operation), as<Layout>(a), as<Layout>(b), as<Layout>(c),
+                as<Layout>(d)))
     return CUBLAS_STATUS_INVALID_VALUE;
   for (int i = 0; i < configuration.offered && i < wanted; ++i) {
     results[i] = {};
@@ -275,20 +309,21 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t,
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, const void *alpha,
                               const void *a, cublasLtMatrixLayout_t aLayout, const void *b,
                               cublasLtMatrixLayout_t bLayout, const void *beta, const void *c,
-                              cublasLtMatrixLayout_t, void *d, cublasLtMatrixLayout_t dLayout,
-                              const cublasLtMatmulAlgo_t *algorithm, void *, size_t,
-                              cudaStream_t stream) {
+                              cublasLtMatrixLayout_t cLayout, void *d,
+                              cublasLtMatrixLayout_t dLayout, const cublasLtMatmulAlgo_t *algorithm,
+                              void *, size_t, cudaStream_t stream) {
   Product product{as<Operation>(operation),
                   as<Layout>(aLayout),
                   as<Layout>(bLayout),
                   as<Layout>(dLayout),
-                  static_cast<const float *>(a),
-                  static_cast<const float *>(b),
-                  static_cast<float *>(d),
+                  a,
+                  b,
+                  d,
                   *static_cast<const float *>(alpha),
                   *static_cast<const float *>(beta)};
-  // The runtime has c and d in one place, and these loops know fp32 only.
-  if (c != d || algorithm->data[7] != kMark || product.a.type != CUDA_R_32F ||
+  // The runtime has c and d in one place.
+  if (c != d || algorithm->data[7] != kMark ||
+      !hasTypes(product.operation, product.a, product.b, as<Layout>(cLayout), product.d) ||
       !fits(product.operation, product.a, product.b, product.d))
     return CUBLAS_STATUS_INVALID_VALUE;
   int extra;

@@ -56,8 +56,9 @@ public:
   void attentionForward(const AttentionForwardArgs &args) override {
     checkAttention(args.shape, args.dropout);
     AttentionParameters p = parameters(args.shape, args.q, args.k, args.v, args.mask, args.dropout);
-    p.accumulator = args.out;
-    p.out = args.out;
+    auto *result = static_cast<float *>(args.out);
+    p.accumulator = result;
+    p.out = result;
     p.lse = args.lse;
     p.sum = args.sum;
     p.initialize = args.initialize;
@@ -74,7 +75,7 @@ public:
     launch(AttentionKernel::Forward, args.shape, args.dropout, p);
     if (args.finish)
       for (size_t i = 0; i < out.size(); ++i)
-        args.out[i] = fromBits(storage, out[i]);
+        result[i] = fromBits(storage, out[i]);
   }
 
   void attentionBackward(const AttentionBackwardArgs &args) override {
@@ -101,9 +102,10 @@ private:
   }
 
   /// An operand in the storage type.
-  const void *operand(int number, const float *values, size_t count) {
+  const void *operand(int number, const void *fp32, size_t count) {
     if (storage == AttentionStorage::F32)
-      return values;
+      return fp32;
+    auto *values = static_cast<const float *>(fp32);
     // Of exactly this size: reading past the end is seen by the address sanitizer.
     rounded[number] = std::vector<uint16_t>(count);
     for (size_t i = 0; i < count; ++i)
@@ -111,8 +113,8 @@ private:
     return rounded[number].data();
   }
 
-  AttentionParameters parameters(const AttentionShape &s, const float *q, const float *k,
-                                 const float *v, const int32_t *mask, const AttentionDropout &d) {
+  AttentionParameters parameters(const AttentionShape &s, const void *q, const void *k,
+                                 const void *v, const int32_t *mask, const AttentionDropout &d) {
     AttentionParameters p = {};
     size_t keyElements = size_t(s.batch * s.keys * s.heads * s.headDim);
     p.q = operand(0, q, queryElements(s));

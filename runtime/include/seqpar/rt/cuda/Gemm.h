@@ -14,9 +14,6 @@
 
 namespace seqpar::rt::cuda {
 
-/// Type of a, b, c, bias and saved input; sums are fp32.
-enum class GemmType : int { F32, BF16, F16 };
-
 /// What is done with a result before it is stored. The GeLU is cuBLASLt's, the tanh form.
 enum class GemmEpilogue : int {
   None,
@@ -35,7 +32,8 @@ struct GemmCall {
   int64_t lda, ldb, ldc;
   float alpha = 1;
   bool accumulate = false;
-  GemmType type = GemmType::F32;
+  FloatType type = FloatType::F32;       ///< of a and b; sums are fp32
+  FloatType resultType = FloatType::F32; ///< of c, bias and saved input
   GemmEpilogue epilogue = GemmEpilogue::None;
   void *bias = nullptr;  ///< [n]
   void *saved = nullptr; ///< [m, n], leading dimension a multiple of 8
@@ -66,7 +64,7 @@ private:
   /// What an algorithm depends on.
   struct Key {
     std::array<int64_t, 8> extents; ///< m, n, k, leading dimensions, of the saved input; alignment
-    int transposes, type, epilogue;
+    int transposes, type, resultType, epilogue;
     bool accumulate;
     auto operator<=>(const Key &) const = default;
   };
