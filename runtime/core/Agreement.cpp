@@ -51,13 +51,14 @@ std::string wordsOf(const RunOptions &o) {
   auto given = [](const std::string &path) { return path.empty() ? "no" : "yes"; };
   return fmt::format(
       "--steps={} --seed={} --lr={} --min-lr={} --warmup={} --decay={} --decay-style={} --clip={} "
-      "--weight-decay={} --mask-prob={} --short-seq-prob={} --splits={} --eval-interval={} "
-      "--eval-iters={} --no-binary-head={} --save-interval={} --device={} --cpu-target={} "
+      "--weight-decay={} --loss-scale={} --mask-prob={} --short-seq-prob={} --splits={} "
+      "--eval-interval={} --eval-iters={} --no-binary-head={} --save-interval={} --device={} "
+      "--cpu-target={} "
       "--dry-run={} --init-from:{} --load:{} --save-gradients:{} --save-parameters:{} --save:{} "
       "--profile:{} --trace:{}",
       o.steps, o.seed, o.lr, o.minLr, o.warmup, o.decay, o.decayStyle, o.clip, o.weightDecay,
-      o.maskProb, o.shortSeqProb, o.splits, o.evalInterval, o.evalIters, o.noBinaryHead,
-      o.saveInterval, o.device.empty() ? "cpu" : o.device,
+      o.lossScale, o.maskProb, o.shortSeqProb, o.splits, o.evalInterval, o.evalIters,
+      o.noBinaryHead, o.saveInterval, o.device.empty() ? "cpu" : o.device,
       o.cpuTarget.empty() ? "best" : o.cpuTarget, o.dryRun, given(o.initFrom), given(o.load),
       given(o.saveGradients), given(o.saveParameters), given(o.save), given(o.profile),
       given(o.trace));

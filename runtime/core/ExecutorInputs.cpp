@@ -25,10 +25,14 @@ void Executor::writeStepInputs(const GlobalBatch &batch) {
     uint32_t narrow = static_cast<uint32_t>(value);
     writeScalar(kind, &narrow);
   };
-  double count = static_cast<double>(stepInputs.step + 1);
-  real(InputKind::InverseLossTokens,
-       batch.lossTokens ? 1.0 / static_cast<double>(batch.lossTokens) : 0.0);
-  real(InputKind::InverseSamples, 1.0 / static_cast<double>(batch.samples));
+  double count = static_cast<double>(stepInputs.step + 1 - stepInputs.skipped);
+  double perToken = batch.lossTokens ? 1.0 / static_cast<double>(batch.lossTokens) : 0.0;
+  double perSample = 1.0 / static_cast<double>(batch.samples);
+  real(InputKind::InverseLossTokens, perToken);
+  real(InputKind::InverseSamples, perSample);
+  real(InputKind::ScaledInverseLossTokens, perToken * stepInputs.lossScale);
+  real(InputKind::ScaledInverseSamples, perSample * stepInputs.lossScale);
+  real(InputKind::InverseLossScale, 1.0 / stepInputs.lossScale);
   real(InputKind::LearningRate, stepInputs.learningRate);
   real(InputKind::BiasCorrection1, 1.0 / (1.0 - std::pow(kBeta1, count)));
   real(InputKind::BiasCorrection2, 1.0 / (1.0 - std::pow(kBeta2, count)));

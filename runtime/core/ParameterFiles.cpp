@@ -134,17 +134,20 @@ void sendTensors(std::span<const SavedTensor> tensors, Executor &executor,
 
 void receiveAndWrite(const std::string &path, std::span<const SavedTensor> tensors,
                      Executor &executor, Communicator &communicator,
-                     const std::map<std::string, std::string> &metadata) {
+                     const std::map<std::string, std::string> &metadata, float factor) {
   std::vector<TensorToWrite> list;
   for (const SavedTensor &tensor : tensors) {
     auto fill = [&](std::span<uint8_t> buffer) {
       // The writer's buffer comes from operator new, aligned for any number.
       std::span<float> values(reinterpret_cast<float *>(buffer.data()),
                               buffer.size() / sizeof(float));
-      if (tensor.stage == 0)
-        return executor.gatherParameter(tensor.index, tensor.part, values);
       int owner = communicator.grid().rankOf({0, tensor.stage, 0});
-      communicator.wait(communicator.receive(buffer.data(), buffer.size(), owner, kTensorTag));
+      if (tensor.stage == 0)
+        executor.gatherParameter(tensor.index, tensor.part, values);
+      else
+        communicator.wait(communicator.receive(buffer.data(), buffer.size(), owner, kTensorTag));
+      for (float &value : values)
+        value *= factor;
     };
     list.push_back({tensor.name, "F32", shapeOf(*tensor.parameter),
                     static_cast<size_t>(elementsOf(*tensor.parameter)) * sizeof(float), fill});
@@ -155,10 +158,11 @@ void receiveAndWrite(const std::string &path, std::span<const SavedTensor> tenso
 // No rank goes on before the file is there: it would wait for rank 0 in an exchange, where waiting
 // has a limit.
 void write(const std::string &path, std::span<const SavedTensor> tensors, Executor &executor,
-           Communicator &communicator, const std::map<std::string, std::string> &metadata) {
+           Communicator &communicator, const std::map<std::string, std::string> &metadata,
+           float factor = 1) {
   NoTimeout patient(communicator);
   if (communicator.rank() == 0)
-    receiveAndWrite(path, tensors, executor, communicator, metadata);
+    receiveAndWrite(path, tensors, executor, communicator, metadata, factor);
   else
     sendTensors(tensors, executor, communicator);
   communicator.barrier();
@@ -167,14 +171,15 @@ void write(const std::string &path, std::span<const SavedTensor> tensors, Execut
 } // namespace
 
 void saveParameters(const std::string &path, const ProgramFile &program, Executor &executor,
-                    Communicator &communicator, ParameterPart part, const std::string &prefix) {
+                    Communicator &communicator, ParameterPart part, const std::string &prefix,
+                    float factor) {
   std::vector<SavedTensor> tensors;
   addTensors(tensors, program, part, prefix);
-  write(path, tensors, executor, communicator, {{"format", "pt"}});
+  write(path, tensors, executor, communicator, {{"format", "pt"}}, factor);
 }
 
 void saveCheckpoint(const std::string &directory, const ProgramFile &program, Executor &executor,
-                    Communicator &communicator, RunPosition position, uint32_t seed) {
+                    Communicator &communicator, const RunPosition &position, uint32_t seed) {
   std::vector<SavedTensor> tensors;
   for (size_t i = 0; i < std::size(kParts); ++i)
     addTensors(tensors, program, kParts[i], kPrefixes[i]);
@@ -183,12 +188,19 @@ void saveCheckpoint(const std::string &directory, const ProgramFile &program, Ex
     std::filesystem::create_directories(directory, error);
   if (error)
     fail("{}: cannot be written: {}", directory, error.message());
+  std::map<std::string, std::string> metadata = {{kVersionKey, kVersion},
+                                                 {"step", std::to_string(position.step)},
+                                                 {"samples", std::to_string(position.samples)},
+                                                 {"seed", std::to_string(seed)}};
+  if (position.lossScale || position.skipped)
+    metadata["skipped"] = std::to_string(position.skipped);
+  if (position.lossScale) {
+    metadata["loss_scale"] = fmt::format("{}", position.lossScale->scale);
+    metadata["loss_scale_good_steps"] = std::to_string(position.lossScale->goodSteps);
+    metadata["loss_scale_hysteresis"] = std::to_string(position.lossScale->hysteresis);
+  }
   write(fmt::format("{}/step-{:09}.safetensors", directory, position.step), tensors, executor,
-        communicator,
-        {{kVersionKey, kVersion},
-         {"step", std::to_string(position.step)},
-         {"samples", std::to_string(position.samples)},
-         {"seed", std::to_string(seed)}});
+        communicator, metadata);
 }
 
 std::string findCheckpoint(const std::string &path) {
@@ -237,16 +249,32 @@ void checkName(const SafetensorsFile &file, const std::string &name,
 RunPosition checkCheckpoint(const ProgramFile &program, const SafetensorsFile &file,
                             uint32_t seed) {
   checkVersion(file);
-  auto number = [&](const char *key) {
+  auto read = [&](const char *key, auto value) {
     auto found = file.metadata().find(key);
-    int64_t value = -1;
     if (found != file.metadata().end())
       std::from_chars(found->second.data(), found->second.data() + found->second.size(), value);
-    if (value < 0)
+    if (!(value >= 0))
       fail("{}: not a checkpoint: its metadata has no {}", file.path(), key);
     return value;
   };
-  RunPosition position{number("step"), number("samples")};
+  auto number = [&](const char *key) { return read(key, int64_t(-1)); };
+  RunPosition position{.step = number("step"), .samples = number("samples")};
+  if (file.metadata().count("skipped"))
+    position.skipped = number("skipped");
+  if (position.skipped > position.step)
+    fail("{}: its metadata has {} steps, of which {} were skipped", file.path(), position.step,
+         position.skipped);
+  if (program.hasLossScale() && file.metadata().count("loss_scale")) {
+    position.lossScale = {read("loss_scale", -1.0), number("loss_scale_good_steps"),
+                          number("loss_scale_hysteresis")};
+    if (!position.lossScale->isValid())
+      fail(
+          "{}: expected a loss scale from {:g} to {:g}, up to {} good steps and a hysteresis up to "
+          "{}, found {}, {} and {}",
+          file.path(), LossScale::kLeast, LossScale::kMost, LossScale::kGrowthSteps - 1,
+          LossScale::kHysteresis, position.lossScale->scale, position.lossScale->goodSteps,
+          position.lossScale->hysteresis);
+  }
   if (number("seed") != seed)
     fail("{}: it was made with --seed={}, this run has {}", file.path(), number("seed"), seed);
   auto parameters = parametersOf(program);

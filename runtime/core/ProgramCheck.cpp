@@ -178,6 +178,9 @@ private:
     case InputKind::BiasCorrection2:
     case InputKind::ClipNorm:
     case InputKind::WeightDecay:
+    case InputKind::ScaledInverseLossTokens:
+    case InputKind::ScaledInverseSamples:
+    case InputKind::InverseLossScale:
       type = DataType::F32;
       break;
     default:
@@ -304,6 +307,30 @@ void checkExtents(const Program &program) {
     fail("expected {} stages, found {}", program.pp(), program.stages()->size());
 }
 
+bool hasInput(const Stage &stage, InputKind kind) {
+  return std::any_of(stage.inputs()->begin(), stage.inputs()->end(),
+                     [=](const Input *input) { return input->kind() == kind; });
+}
+
+// Every rank must know of an overflow: the ranks' scales are the same ones.
+void checkLossScale(const Program &program) {
+  bool whole = hasInput(*program.stages()->Get(0), InputKind::InverseLossScale);
+  for (unsigned i = 0; i < program.stages()->size(); ++i) {
+    const Stage &stage = *program.stages()->Get(i);
+    if (hasInput(stage, InputKind::InverseLossScale) != whole)
+      fail("stage {}: expected the input InverseLossScale in all stages or in none", i);
+    for (InputKind kind : {InputKind::ScaledInverseLossTokens, InputKind::ScaledInverseSamples})
+      if (!whole && hasInput(stage, kind))
+        fail("stage {}: the input {} needs InverseLossScale", i, EnumNameInputKind(kind));
+    bool norm =
+        std::any_of(stage.metrics()->begin(), stage.metrics()->end(), [](const Metric *metric) {
+          return metric->kind() == MetricKind::GradientNorm;
+        });
+    if (whole && !norm)
+      fail("stage {}: with InverseLossScale expected the metric GradientNorm", i);
+  }
+}
+
 } // namespace
 
 void checkProgram(const Program &program) {
@@ -323,6 +350,7 @@ void checkProgram(const Program &program) {
       fail("stage {}: {}", i, error.what());
     }
   }
+  checkLossScale(program);
 }
 
 } // namespace seqpar::rt

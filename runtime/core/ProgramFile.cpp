@@ -3,6 +3,7 @@
 #include "ProgramCheck.h"
 #include "seqpar/rt/Error.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -86,6 +87,13 @@ void ProgramFile::check() {
 
 int64_t ProgramFile::globalBatch() const {
   return root->micro_batch() * root->micro_batches() * root->dp();
+}
+
+bool ProgramFile::hasLossScale() const {
+  const auto &inputs = *stage(0).inputs();
+  return std::any_of(inputs.begin(), inputs.end(), [](const program::Input *input) {
+    return input->kind() == program::InputKind::InverseLossScale;
+  });
 }
 
 uint64_t ProgramFile::sharedBytes(const program::Stage &stage) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <iterator>
 #include <unistd.h>
@@ -49,6 +50,8 @@ void Report::writeEvents(const LoggedStep &logged) {
                                  {"grad_norm", narrow(record.gradNorm)},
                                  {"loss_scale", narrow(record.lossScale)},
                                  {"tokens_per_second", narrow(tokensPerSecond)}};
+  if (record.skipped)
+    scalars.push_back({"skipped", static_cast<float>(*record.skipped)});
   if (logged.evaluated) {
     scalars.push_back({"valid_loss", narrow(logged.evaluation.loss)});
     scalars.push_back({"valid_mlm_loss", narrow(logged.evaluation.mlmLoss)});
@@ -57,16 +60,28 @@ void Report::writeEvents(const LoggedStep &logged) {
   events->write(record.step, scalars);
 }
 
+namespace {
+
+/// JSON has no infinities and no NaN.
+std::string number(double value) {
+  return std::isfinite(value) ? fmt::format("{:.9g}", value) : "null";
+}
+
+} // namespace
+
 void Report::write(const LoggedStep &logged) {
   const StepRecord &record = logged.record;
   fmt::memory_buffer line;
   auto to = std::back_inserter(line);
   fmt::format_to(to,
-                 "{{\"step\":{},\"loss\":{:.9g},\"mlm_loss\":{:.9g},\"sop_loss\":{:.9g},"
-                 "\"grad_norm\":{:.9g},\"lr\":{:.9g},\"loss_scale\":{:.9g},\"samples\":{},"
+                 "{{\"step\":{},\"loss\":{},\"mlm_loss\":{},\"sop_loss\":{},"
+                 "\"grad_norm\":{},\"lr\":{:.9g},\"loss_scale\":{:.9g},\"samples\":{},"
                  "\"tokens\":{},\"step_ms\":{:.9g}",
-                 record.step, record.loss, record.mlmLoss, record.sopLoss, record.gradNorm,
-                 record.lr, record.lossScale, record.samples, record.tokens, record.stepMs);
+                 record.step, number(record.loss), number(record.mlmLoss), number(record.sopLoss),
+                 number(record.gradNorm), record.lr, record.lossScale, record.samples,
+                 record.tokens, record.stepMs);
+  if (record.skipped)
+    fmt::format_to(to, ",\"skipped\":{}", *record.skipped);
   if (logged.evaluated)
     fmt::format_to(to, ",\"valid_loss\":{:.9g},\"valid_mlm_loss\":{:.9g},\"valid_sop_loss\":{:.9g}",
                    logged.evaluation.loss, logged.evaluation.mlmLoss, logged.evaluation.sopLoss);
@@ -99,6 +114,8 @@ void Report::print(const LoggedStep &logged) {
       "tokens/s",
       record.step, options.steps, record.loss, record.mlmLoss, record.sopLoss, record.lr,
       record.gradNorm, static_cast<double>(record.tokens) * 1e3 / std::max(smoothMs, 1e-6));
+  if (record.skipped)
+    text += fmt::format("  loss scale {:.9g}  skipped {}", record.lossScale, *record.skipped);
   if (!last)
     text += fmt::format(
         "  {} left", duration(static_cast<double>(options.steps - record.step) * smoothMs / 1e3));

@@ -1,6 +1,7 @@
 #include "seqpar/rt/RunOptions.h"
 
 #include "seqpar/rt/Error.h"
+#include "seqpar/rt/LossScale.h"
 
 #include <CLI/CLI.hpp>
 
@@ -90,6 +91,9 @@ void addTraining(CLI::App &app, RunOptions &o) {
       ->capture_default_str();
   group.add("--weight-decay", o.weightDecay, "except on biases and layer norms")
       ->check(inRange(0, kAny))
+      ->capture_default_str();
+  group.add("--loss-scale", o.lossScale, "first loss scale of an fp16 program, which adapts it")
+      ->check(inRange(LossScale::kLeast, LossScale::kLargestInitial))
       ->capture_default_str();
 }
 

@@ -11,6 +11,7 @@
 #include "RunOutputs.h"
 #include "seqpar/rt/Communicator.h"
 #include "seqpar/rt/Executor.h"
+#include "seqpar/rt/LossScale.h"
 #include "seqpar/rt/Processes.h"
 #include "seqpar/rt/Schedule.h"
 
@@ -18,6 +19,7 @@
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
+#include <limits>
 #include <mutex>
 #include <sched.h>
 #include <thread>
@@ -60,6 +62,9 @@ struct Rank {
   std::unique_ptr<Device> device;
   std::unique_ptr<Communicator> communicator;
   std::unique_ptr<Executor> executor;
+  // Of a program with a loss scale; the same on all ranks, which have the same gradient norm.
+  LossScale lossScale;
+  int64_t skipped = 0; // steps, by overflows
 
   int number() const { return communicator->rank(); }
 };
@@ -83,10 +88,11 @@ private:
   const GlobalBatch &nextBatch(Rank &self, Feed &feed, GlobalBatch (&batches)[2], int64_t number,
                                int64_t firstSample);
   Evaluation evaluate(Rank &self, const StepInputs &inputs);
-  StepRecord recordOf(const Executor &executor, int64_t step, uint64_t begin) const;
-  static void checkFinite(const StepRecord &record);
+  StepRecord recordOf(const Rank &self, int64_t step, uint64_t begin) const;
+  void checkFinite(const StepRecord &record, const LossScale &lossScale) const;
+  bool overflowed(const StepRecord &record) const;
   void report(Rank &self, LoggedStep logged);
-  void saveAfterStep(Rank &self, int64_t step);
+  void saveAfterStep(Rank &self, const StepInputs &inputs);
   void finish(Rank &self);
   void saveCheckpointAfter(Rank &self, int64_t steps);
   bool evaluatesAfter(int64_t step) const {
@@ -95,6 +101,12 @@ private:
   bool checkpointAfter(int64_t step) const {
     return !options.save.empty() && options.saveInterval > 0 &&
            (step + 1) % options.saveInterval == 0 && step + 1 < options.steps;
+  }
+  RunPosition positionOf(const Rank &self, int64_t steps) const {
+    RunPosition position{.step = steps, .samples = samplesBefore(steps), .skipped = self.skipped};
+    if (file.hasLossScale())
+      position.lossScale = self.lossScale;
+    return position;
   }
   int64_t samplesBefore(int64_t step) const {
     return opened.start.samples + (step - opened.start.step) * globalBatch;
@@ -169,6 +181,8 @@ void Run::go() {
     ranks[i].profiler = std::make_unique<Profiler>(options.trace.empty() ? 0 : kTraceEvents);
     ranks[i].communicator = group.communicator(group.firstRank() + static_cast<int>(i));
     ranks[i].communicator->setTimeout(options.timeout);
+    ranks[i].lossScale = opened.start.lossScale.value_or(LossScale{.scale = options.lossScale});
+    ranks[i].skipped = opened.start.skipped;
   }
   if (group.firstRank() == 0)
     output = std::make_unique<Report>(options, opened.checkpoint != nullptr,
@@ -248,16 +262,24 @@ void Run::steps(Rank &self) {
         nextBatch(self, *opened.feeds.train, trainBatches, step, samplesBefore(step));
 
     StepInputs inputs{.step = step,
+                      .skipped = self.skipped,
                       .seed = options.seed,
-                      .learningRate = static_cast<float>(schedule.rate(step)),
+                      .learningRate = static_cast<float>(schedule.rate(step - self.skipped)),
                       .clipNorm = static_cast<float>(options.clip),
-                      .weightDecay = static_cast<float>(options.weightDecay)};
+                      .weightDecay = static_cast<float>(options.weightDecay),
+                      .lossScale = self.lossScale.scale};
     self.executor->step(inputs, batch);
 
-    LoggedStep logged{recordOf(*self.executor, step, begin), {}, false};
+    LoggedStep logged{recordOf(self, step, begin), {}, false};
     if (self.number() == lossRank)
-      checkFinite(logged.record);
-    saveAfterStep(self, step);
+      checkFinite(logged.record, self.lossScale);
+    if (file.hasLossScale()) {
+      bool finite = !overflowed(logged.record);
+      self.skipped += !finite;
+      self.lossScale.update(finite);
+      logged.record.skipped = self.skipped;
+    }
+    saveAfterStep(self, inputs);
     if (evaluatesAfter(step)) {
       logged.evaluation = evaluate(self, inputs);
       logged.evaluated = true;
@@ -306,21 +328,38 @@ Evaluation Run::evaluate(Rank &self, const StepInputs &inputs) {
   return mean;
 }
 
-StepRecord Run::recordOf(const Executor &executor, int64_t step, uint64_t begin) const {
+StepRecord Run::recordOf(const Rank &self, int64_t step, uint64_t begin) const {
+  const Executor &executor = *self.executor;
   StepRecord record;
   record.step = step + 1;
   record.mlmLoss = executor.metric(MetricKind::MlmLoss);
   record.sopLoss = executor.metric(MetricKind::SopLoss);
   record.loss = record.mlmLoss + record.sopLoss;
   record.gradNorm = executor.metric(MetricKind::GradientNorm);
-  record.lr = schedule.rate(step);
+  record.lr = schedule.rate(step - self.skipped);
+  if (file.hasLossScale())
+    record.lossScale = self.lossScale.scale;
   record.samples = globalBatch;
   record.tokens = globalBatch * limits.length;
   record.stepMs = static_cast<double>(Profiler::now() - begin) / 1e6;
   return record;
 }
 
-void Run::checkFinite(const StepRecord &record) {
+// As the update has decided, which has the norm in fp32.
+bool Run::overflowed(const StepRecord &record) const {
+  return file.hasLossScale() &&
+         !(static_cast<float>(record.gradNorm) < std::numeric_limits<float>::max());
+}
+
+void Run::checkFinite(const StepRecord &record, const LossScale &lossScale) const {
+  if (overflowed(record)) {
+    if (lossScale.exhausted())
+      fail(
+          "step {}: the gradients overflow though the loss scale is {:.9g} (loss {}): the training "
+          "has diverged; try a smaller --lr or a longer --warmup, or --dtype=bf16",
+          record.step, lossScale.scale, record.loss);
+    return;
+  }
   if (!std::isfinite(record.loss) || !std::isfinite(record.gradNorm))
     fail("step {}: the loss is {} (mlm {}, sop {}) and the gradient norm {}: the training has "
          "diverged; try a smaller --lr or a longer --warmup",
@@ -344,17 +383,19 @@ void Run::report(Rank &self, LoggedStep logged) {
     onStep(logged.record);
 }
 
-void Run::saveAfterStep(Rank &self, int64_t step) {
-  if (step == opened.start.step && !options.saveGradients.empty())
+void Run::saveAfterStep(Rank &self, const StepInputs &inputs) {
+  if (inputs.step == opened.start.step && !options.saveGradients.empty()) {
+    double scale = file.hasLossScale() ? inputs.lossScale : 1;
     saveParameters(options.saveGradients, file, *self.executor, *self.communicator,
-                   ParameterPart::Gradient, "grad.");
-  if (checkpointAfter(step))
-    saveCheckpointAfter(self, step + 1);
+                   ParameterPart::Gradient, "grad.", static_cast<float>(1 / scale));
+  }
+  if (checkpointAfter(inputs.step))
+    saveCheckpointAfter(self, inputs.step + 1);
 }
 
 void Run::saveCheckpointAfter(Rank &self, int64_t steps) {
-  saveCheckpoint(options.save, file, *self.executor, *self.communicator,
-                 {steps, samplesBefore(steps)}, options.seed);
+  saveCheckpoint(options.save, file, *self.executor, *self.communicator, positionOf(self, steps),
+                 options.seed);
 }
 
 void Run::finish(Rank &self) {

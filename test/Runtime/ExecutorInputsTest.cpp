@@ -30,6 +30,11 @@ Seen seeInput(InputKind kind, const ProgramShape &shape, const GlobalBatch &batc
               const StepInputs &inputs = {}) {
   ProgramBuilder p(shape);
   int buffer = kind == InputKind::Constant ? (p.constant(3), p.constant(-7)) : p.input(kind);
+  bool ofLossScale = kind >= InputKind::ScaledInverseLossTokens;
+  if (ofLossScale) {
+    p.input(InputKind::InverseLossScale);
+    p.metric(MetricKind::GradientNorm);
+  }
   // An input of the step is one number; of the others the whole array is looked at.
   int64_t rows = kind == InputKind::PaddingMask ? shape.microBatch * shape.chunk * shape.sp
                  : kind == InputKind::SentenceOrder || kind == InputKind::SampleNumbers ||
@@ -39,7 +44,8 @@ Seen seeInput(InputKind kind, const ProgramShape &shape, const GlobalBatch &batc
                      ? shape.microBatch * shape.chunk
                      : 1;
   DataType type = kind >= InputKind::InverseLossTokens && kind != InputKind::Step &&
-                          kind != InputKind::Seed && kind < InputKind::FirstTokenRows
+                              kind != InputKind::Seed && kind < InputKind::FirstTokenRows ||
+                          ofLossScale
                       ? DataType::F32
                       : DataType::I32;
   int look = p.kernel("look", {{Access::RowScalar, 1, type}});
@@ -152,6 +158,29 @@ TEST(ExecutorInputs, DenominatorsAreOfTheWholeGlobalBatch) {
   EXPECT_FLOAT_EQ(floatIn(seeInput(InputKind::InverseSamples, shape, batch)), 0.25f);
   batch.lossTokens = 0;
   EXPECT_EQ(floatIn(seeInput(InputKind::InverseLossTokens, shape, batch)), 0.0f);
+}
+
+TEST(ExecutorInputs, TheLossScaleIsInTheSeedsAndItsInverseApart) {
+  GlobalBatch batch = countedBatch(4, 5);
+  batch.lossMask[3] = batch.lossMask[19] = batch.lossMask[18] = 1;
+  batch.countLossTokens();
+  ProgramShape shape = shapeOf(2, 1, 1, 2, 5, 5);
+  StepInputs inputs{.lossScale = 4096};
+  auto seen = [&](InputKind kind) { return floatIn(seeInput(kind, shape, batch, inputs)); };
+  EXPECT_FLOAT_EQ(seen(InputKind::ScaledInverseLossTokens), 4096.0f / 3);
+  EXPECT_EQ(seen(InputKind::ScaledInverseSamples), 1024.0f);
+  EXPECT_EQ(seen(InputKind::InverseLossScale), 1.0f / 4096);
+  EXPECT_FLOAT_EQ(seen(InputKind::InverseLossTokens), 1.0f / 3);
+  EXPECT_EQ(seen(InputKind::InverseSamples), 0.25f);
+}
+
+// Dropout counts all steps, the bias corrections those that have changed the moments.
+TEST(ExecutorInputs, SkippedStepsCountForDropoutOnly) {
+  ProgramShape shape = shapeOf(1, 1, 1, 1, 1, 1);
+  StepInputs inputs{.step = 5, .skipped = 3};
+  auto seen = seeInput(InputKind::BiasCorrection1, shape, countedBatch(1, 1), inputs);
+  EXPECT_FLOAT_EQ(floatIn(seen), static_cast<float>(1 / (1 - 0.9 * 0.9 * 0.9)));
+  EXPECT_EQ(seeInput(InputKind::Step, shape, countedBatch(1, 1), inputs)[0][0][0], 5);
 }
 
 TEST(ExecutorInputs, StepNumbersAreWritten) {

@@ -4,6 +4,7 @@
 #include "TestPaths.h"
 #include "ToyModel.h"
 #include "seqpar/rt/Error.h"
+#include "seqpar/rt/LossScale.h"
 #include "seqpar/rt/RunOptions.h"
 
 #include <CLI/CLI.hpp>
@@ -49,26 +50,29 @@ Parsed parse(std::vector<std::string> arguments) {
 }
 
 TEST(RunOptions, AreRead) {
-  Parsed parsed = parse({"--steps=7", "--lr=2e-3", "--min-lr", "1e-4", "--decay-style=cosine",
-                         "--clip=0", "--splits=8,1,1", "--dry-run", "--seed=5", "--warmup=0"});
+  Parsed parsed =
+      parse({"--steps=7", "--lr=2e-3", "--min-lr", "1e-4", "--decay-style=cosine", "--clip=0",
+             "--loss-scale=300", "--splits=8,1,1", "--dry-run", "--seed=5", "--warmup=0"});
   EXPECT_EQ(parsed.status, -1);
   EXPECT_EQ(parsed.options.steps, 7);
   EXPECT_EQ(parsed.options.lr, 2e-3);
   EXPECT_EQ(parsed.options.minLr, 1e-4);
   EXPECT_EQ(parsed.options.decayStyle, "cosine");
   EXPECT_EQ(parsed.options.clip, 0);
+  EXPECT_EQ(parsed.options.lossScale, 300);
   EXPECT_EQ(parsed.options.splits, "8,1,1");
   EXPECT_EQ(parsed.options.seed, 5u);
   EXPECT_EQ(parsed.options.warmup, 0);
   EXPECT_TRUE(parsed.options.dryRun);
+  EXPECT_EQ(parse({}).options.lossScale, LossScale::kInitial);
 }
 
 TEST(RunOptions, WrongOnesAreOneLineThatNamesThem) {
   for (const char *argument :
        {"--steps=-1", "--steps=x", "--steps=", "--lr=nan", "--lr=inf", "--lr=-1", "--mask-prob=1.5",
         "--decay-style=square", "--seed=0", "--seed=4294967296", "--threads=-2", "--eval-iters=0",
-        "--vocab=/missing/file", "--init-from=/missing/file", "--batch-from=/",
-        "--cpu-target=x86-64-v9", "--unknown=3"}) {
+        "--vocab=/missing/file", "--init-from=/missing/file", "--batch-from=/", "--loss-scale=0.5",
+        "--loss-scale=16777217", "--cpu-target=x86-64-v9", "--unknown=3"}) {
     Parsed parsed = parse({argument});
     std::string name = std::string(argument).substr(0, std::string(argument).find('='));
     EXPECT_EQ(parsed.status, 2) << argument;

@@ -318,6 +318,27 @@ TEST(ProgramFile, LoopsAreNotNestedAndHoldWhatTheyCan) {
               HasSubstr("AllReduce cannot be in a rows loop"));
 }
 
+TEST(ProgramFile, ALossScaleIsOfAllStagesWithTheirNorms) {
+  auto with = [](std::vector<std::vector<InputKind>> stages, bool norm = true) {
+    ProgramBuilder p({.pp = static_cast<int>(stages.size())});
+    for (const auto &kinds : stages) {
+      for (InputKind kind : kinds)
+        p.input(kind);
+      if (norm)
+        p.metric(MetricKind::GradientNorm);
+      p.endStage({}, {}, {}, {});
+    }
+    return errorOf(p.finish());
+  };
+  using enum InputKind;
+  EXPECT_EQ(with({{InverseLossScale}, {InverseLossScale, ScaledInverseSamples}}), "");
+  EXPECT_THAT(with({{InverseLossScale}, {}}),
+              HasSubstr("stage 1: expected the input InverseLossScale"));
+  EXPECT_THAT(with({{}, {InverseLossScale}}), HasSubstr("in all stages or in none"));
+  EXPECT_THAT(with({{ScaledInverseLossTokens}}), HasSubstr("needs InverseLossScale"));
+  EXPECT_THAT(with({{InverseLossScale}}, false), HasSubstr("expected the metric GradientNorm"));
+}
+
 TEST(ProgramFile, BuffersStayInTheirSegments) {
   auto bytes = toyProgram(toyShape(2, 8));
   auto change = [&](auto edit) {

@@ -38,9 +38,9 @@ endif()
 seqpar_add_unit_test(rt_safetensors_test SOURCES SafetensorsTest.cpp LIBS seqpar_rt_checkpoint)
 seqpar_add_unit_test(rt_feed_test SOURCES FeedTest.cpp LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_trainer_test
-  SOURCES TrainerTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+  SOURCES LossScaleTrainingTest.cpp TrainerTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_options_test
-  SOURCES DeviceMemoryTest.cpp OptionsTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+  SOURCES DeviceMemoryTest.cpp LossScaleTest.cpp OptionsTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_tensorboard_test SOURCES TensorBoardTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
 # They test parts that are no interface of the library.
 foreach(test rt_feed_test rt_options_test rt_tensorboard_test)

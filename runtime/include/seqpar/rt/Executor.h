@@ -27,9 +27,11 @@ namespace seqpar::rt {
 
 /// What the executor writes into the scalar inputs of a step.
 struct StepInputs {
-  int64_t step = 0; ///< counted from 0
+  int64_t step = 0;    ///< counted from 0
+  int64_t skipped = 0; ///< steps before this one that have changed no parameter
   uint32_t seed = 0;
   float learningRate = 0, clipNorm = 0, weightDecay = 0;
+  double lossScale = 1; ///< of a program that has one
   bool training = true; ///< off: nothing is dropped
 };
 

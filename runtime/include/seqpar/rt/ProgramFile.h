@@ -34,6 +34,8 @@ public:
   /// Whether its kernels were compiled for GPUs.
   bool hasCudaCode() const { return root->cuda() && root->cuda()->size() > 0; }
 
+  /// Whether its losses are scaled for the backward (see LossScale.h).
+  bool hasLossScale() const;
   /// Samples of a step over all replicas and micro-batches.
   int64_t globalBatch() const;
   /// Of memoryBytes, what ranks of a stage that are threads of one process have together: the

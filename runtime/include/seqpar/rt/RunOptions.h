@@ -28,6 +28,7 @@ struct RunOptions {
   std::string decayStyle = "linear";
   double clip = 1.0; ///< largest gradient norm; 0: no clipping
   double weightDecay = 0.01;
+  double lossScale = 65536; ///< at first, of a program that has one (see LossScale.h)
 
   // Data: a file of batches, "synthetic", or a Megatron data path. None: the bundled corpus.
   std::string batchFrom, data, vocab, cacheDir;

@@ -13,6 +13,7 @@
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace seqpar::rt {
@@ -49,7 +50,12 @@ DeviceFactory deviceFactory(const RunOptions &options);
 /// Numbers of one step, as the log has them.
 struct StepRecord {
   int64_t step = 0; ///< 1 is the first
-  double loss = 0, mlmLoss = 0, sopLoss = 0, gradNorm = 0, lr = 0, lossScale = 1;
+  double loss = 0, mlmLoss = 0, sopLoss = 0, lr = 0;
+  double gradNorm = 0;  ///< without the loss scale; not finite when the gradients overflowed
+  double lossScale = 1; ///< that this step had
+  /// Steps so far whose gradients overflowed, so that they changed no parameter; none when the
+  /// program has no loss scale.
+  std::optional<int64_t> skipped;
   int64_t samples = 0; ///< of this step, over all replicas
   int64_t tokens = 0;  ///< positions of those samples
   double stepMs = 0;
