@@ -50,7 +50,7 @@ def check(name, command, expected, most, fault=None, ready=None):
     """Runs the command, calls fault(processes) when the file `ready` has lines, and checks the end."""
     with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=errors) as running:
-        pids = {}
+        started = set()  # every process of the run: once mpirun has ended, its children cannot be found
         try:
             begin = time.monotonic()
             if fault:
@@ -61,17 +61,21 @@ def check(name, command, expected, most, fault=None, ready=None):
                         sys.exit(f"{name}: it has not come to train: {errors.read()}")
                 time.sleep(1.2)  # two heartbeats
                 pids = processes_of(running.pid)
+                started.update(pids.values())
                 begin = time.monotonic()
                 fault(pids)
-            status = running.wait(timeout=60)
+            end = time.monotonic() + 60
+            while running.poll() is None and time.monotonic() < end:
+                started.update(processes_of(running.pid).values())
+                time.sleep(0.05)
+            status = running.wait(timeout=0)
             seconds = time.monotonic() - begin
-            left = [pid for pid in pids.values() if alive(pid)]
+            left = sorted(filter(alive, started))
         finally:
             if running.poll() is None:
                 running.kill()
-            for pid in pids.values():
-                if alive(pid):
-                    os.kill(pid, signal.SIGKILL)
+            for pid in filter(alive, started):
+                os.kill(pid, signal.SIGKILL)
         errors.seek(0)
         text = errors.read()
     messages = [line for line in text.splitlines() if re.match(r"[a-z-]+: error: ", line)]
