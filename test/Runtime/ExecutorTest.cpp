@@ -1,11 +1,10 @@
 #include "ExecutorRun.h"
+#include "ExpectClose.h"
 #include "RandomBatch.h"
 #include "ToyModel.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <cmath>
 
 namespace seqpar::rt::test {
 
@@ -49,17 +48,6 @@ StepResult runSteps(const ProgramShape &shape, const std::vector<GlobalBatch> &b
     EXPECT_EQ(result.value, results[0].value);
   }
   return results[0];
-}
-
-void expectClose(const std::vector<float> &found, const std::vector<float> &expected) {
-  ASSERT_EQ(found.size(), expected.size());
-  float largest = 0, difference = 0;
-  for (size_t i = 0; i < found.size(); ++i) {
-    largest = std::max(largest, std::abs(expected[i]));
-    difference = std::max(difference, std::abs(found[i] - expected[i]));
-  }
-  EXPECT_GT(largest, 0);
-  EXPECT_LE(difference, 2e-5f * largest);
 }
 
 void expectSameStep(const StepResult &found, const StepResult &expected) {

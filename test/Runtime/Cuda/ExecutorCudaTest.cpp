@@ -6,13 +6,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "../ExecutorRun.h"
+#include "../ExpectClose.h"
 #include "../RandomBatch.h"
 #include "../ToyModel.h"
 #include "CudaTest.h"
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 
 namespace seqpar::rt::test {
 
@@ -139,16 +139,6 @@ protected:
     if (!sharded)
       expectClose(found.gradient, expected.gradient);
     expectClose(found.value, expected.value);
-  }
-
-  static void expectClose(const std::vector<float> &found, const std::vector<float> &expected) {
-    float largest = 0, difference = 0;
-    for (size_t i = 0; i < found.size(); ++i) {
-      largest = std::max(largest, std::abs(expected[i]));
-      difference = std::max(difference, std::abs(found[i] - expected[i]));
-    }
-    EXPECT_GT(largest, 0);
-    EXPECT_LE(difference, 2e-5f * largest);
   }
 
   static std::vector<GlobalBatch> batches(int64_t samples, int64_t length, uint32_t count = 4) {
