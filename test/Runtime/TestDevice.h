@@ -18,10 +18,12 @@ using TestKernels = std::map<std::string, TestKernel>;
 
 /// Plain loops; row kernels are functions found by their symbol. Outputs summed over rows are
 /// zeroed first unless the launch accumulates. `attentions` keeps the arguments of every attention
-/// call.
+/// call. `hostMemory` is what hasHostMemory() answers: with it, ranks that are threads and share
+/// the update have one copy of the parameters; without it, one each, as on GPUs.
 class TestDevice : public Device {
 public:
-  explicit TestDevice(TestKernels kernels) : kernels(std::move(kernels)) {
+  explicit TestDevice(TestKernels kernels, bool hostMemory = true)
+      : kernels(std::move(kernels)), hostMemory(hostMemory) {
     attentions.reserve(256);
   }
 
@@ -29,7 +31,7 @@ public:
   void loadKernels(const program::Program &program) override;
   void *allocate(size_t bytes) override;
   void release(void *memory) override;
-  bool hasHostMemory() const override { return true; }
+  bool hasHostMemory() const override { return hostMemory; }
   void copyToDevice(void *to, const void *from, size_t bytes) override;
   void copyToHost(void *to, const void *from, size_t bytes) override;
   void zero(void *memory, size_t bytes) override;
@@ -57,6 +59,7 @@ private:
     std::vector<std::pair<size_t, int64_t>> sums; ///< operand, columns
   };
   TestKernels kernels;
+  bool hostMemory;
   std::vector<Loaded> loaded;
 };
 
