@@ -4,8 +4,8 @@
     bench/shares.py [--model=bert-base] [--sp=1,2,4,8] [--seq=128] [--batch=8] [--steps=5] [--dropout=0]
 
 One JSON line for each number of ranks: the shares of the ranks' time in GEMMs, attention, row kernels, exchange (copying
-and adding), waiting for other ranks and the feed, and in `other` (what lies between: the interpreter, batches, records,
-and the start of the run). They sum to 1. Ranks that share cores count the time in which another has the core.
+and adding), waiting for other ranks and the feed, and in `other` (what lies between: the interpreter, batches, records).
+They sum to 1. Ranks that share cores count the time in which another has the core.
 """
 import argparse
 import json
@@ -29,9 +29,9 @@ def measure(options, sp):
             steps = [json.loads(line)["step_ms"] for line in f]
         with open(profile) as f:
             ranks = json.load(f)["ranks"]
-    total = max(sum(steps) * len(ranks), sum(rank[name + "_ms"] for rank in ranks for name in CATEGORIES))
+    total = sum(steps) * len(ranks)
     shares = {name: sum(rank[name + "_ms"] for rank in ranks) / total for name in CATEGORIES}
-    shares["other"] = max(0.0, 1 - sum(shares.values()))
+    shares["other"] = 1 - sum(shares.values())
     return {"bench": "shares", "model": options.model, "sp": sp, "seq": options.seq, "batch": options.batch,
             "dropout": options.dropout, "step_ms": round(statistics.median(steps), 1),
             **{name: round(share, 4) for name, share in shares.items()}}
