@@ -49,6 +49,7 @@ public:
   void loadKernels(const program::Program &program) override { device->loadKernels(program); }
   void *allocate(size_t bytes) override { return device->allocate(bytes); }
   void release(void *memory) override { device->release(memory); }
+  bool hasHostMemory() const override { return device->hasHostMemory(); }
   void copyToDevice(void *to, const void *from, size_t bytes) override {
     device->copyToDevice(to, from, bytes);
   }
@@ -65,6 +66,11 @@ public:
     device->attentionBackward(args);
   }
   void synchronize() override { device->synchronize(); }
+  bool canRecord() const override { return device->canRecord(); }
+  void beginRecording() override { device->beginRecording(); }
+  Recording endRecording() override { return device->endRecording(); }
+  void replay(Recording recording) override { device->replay(recording); }
+  void cancelRecording() noexcept override { device->cancelRecording(); }
   std::unique_ptr<Communicator> exchange(std::unique_ptr<Communicator> host) override {
     return device->exchange(std::move(host));
   }
