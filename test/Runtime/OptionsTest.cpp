@@ -21,10 +21,11 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 struct Parsed {
   int status;
-  std::string error;
+  std::string error; ///< what the tool prints behind "error: "
   RunOptions options;
 };
 
@@ -42,7 +43,7 @@ Parsed parse(std::vector<std::string> arguments) {
     result.status = parseCommandLine(app, static_cast<int>(pointers.size()), pointers.data());
   } catch (const UsageError &error) {
     result.status = 2;
-    result.error = fmt::format("tool: error: {}\n", error.what());
+    result.error = error.what();
   }
   testing::internal::GetCapturedStdout();
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
@@ -76,9 +77,8 @@ TEST(RunOptions, WrongOnesAreOneLineThatNamesThem) {
     Parsed parsed = parse({argument});
     std::string name = std::string(argument).substr(0, std::string(argument).find('='));
     EXPECT_EQ(parsed.status, 2) << argument;
-    EXPECT_THAT(parsed.error, AllOf(testing::StartsWith("tool: error: "), HasSubstr(name)));
-    EXPECT_EQ(std::count(parsed.error.begin(), parsed.error.end(), '\n'), 1) << parsed.error;
-    EXPECT_TRUE(std::islower(parsed.error[13]) || parsed.error[13] == '-') << parsed.error;
+    EXPECT_THAT(parsed.error, AllOf(HasSubstr(name), Not(HasSubstr("\n"))));
+    EXPECT_TRUE(std::islower(parsed.error[0]) || parsed.error[0] == '-') << parsed.error;
   }
 }
 
