@@ -42,9 +42,13 @@ else:
     lit_config.note("no NVRTC: tests that compile CUDA kernels are off")
 if os.path.exists(os.path.join(config.seqpar_binary_dir, "test", "bin", "cuda-plan-races")):
     config.available_features.add("fake-cuda")
+else:
+    lit_config.note("built without headers of CUDA, cuBLASLt and NCCL: the test of programs on several GPUs is off")
 if config.seqpar_nvcc and shutil.which("g++"):
     config.available_features.add("nvcc")
     config.substitutions.append(("%nvcc", config.seqpar_nvcc))
+else:
+    lit_config.note("no nvcc with g++: the test that compiles CUDA C++ with it is off")
 
 # The scripts that compare numbers need a Python with NumPy, which need not be the first one in the PATH.
 for python in ("python3", "/usr/bin/python3"):
