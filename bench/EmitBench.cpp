@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Bench.h"
+#include "NativeImage.h"
 
 #include "seqpar/Target/Cpu/EmitCpu.h"
 
@@ -15,19 +16,15 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstring>
-#include <dlfcn.h>
 #include <fmt/format.h>
 #include <fstream>
 #include <iterator>
-#include <sys/mman.h>
-#include <unistd.h>
+#include <map>
 
 using namespace mlir;
 using namespace seqpar;
 
 namespace {
-
-using Function = void (*)(void *const *operands, int64_t rowBegin, int64_t rowEnd);
 
 struct Case {
   const char *file;
@@ -94,19 +91,8 @@ std::vector<void *> makeOperands(plan::RowsOp rows, std::map<void *, std::vector
   return pointers;
 }
 
-void *loadImage(const CpuObject &object) {
-  int descriptor = memfd_create("kernels", MFD_CLOEXEC);
-  if (write(descriptor, object.object.data(), object.object.size()) < 0)
-    return nullptr;
-  return dlopen(("/proc/self/fd/" + std::to_string(descriptor)).c_str(), RTLD_NOW);
-}
-
-bool hostRuns(const std::string &target) {
-  return target == "x86-64-v3" ? __builtin_cpu_supports("avx2")
-                               : __builtin_cpu_supports("avx512dq");
-}
-
-void measure(plan::RowsOp rows, const Kernel &kernel, Function function, StringRef target) {
+void measure(plan::RowsOp rows, const Kernel &kernel, seqpar::test::NativeFunction function,
+             StringRef target) {
   std::map<void *, std::vector<char>> memory;
   std::vector<void *> operands = makeOperands(rows, memory);
   size_t bytes = bytesMoved(rows, kernel);
@@ -143,12 +129,11 @@ int run(bool compileOnly) {
              table->cpu[0].object.size() + table->cpu[1].object.size());
   std::vector<plan::RowsOp> bodies = getKernelBodies(*module, *table);
   for (const CpuObject &object : table->cpu) {
-    if (compileOnly || !hostRuns(object.target))
+    if (compileOnly || !seqpar::test::hostRuns(object.target))
       continue;
-    void *image = loadImage(object);
+    seqpar::test::NativeImage image(object);
     for (auto [kernel, rows] : llvm::zip(table->kernels, bodies))
-      measure(rows, kernel, reinterpret_cast<Function>(dlsym(image, kernel.symbol.c_str())),
-              object.target);
+      measure(rows, kernel, image.find(kernel.symbol), object.target);
   }
   return 0;
 }
@@ -161,5 +146,10 @@ int main(int argc, char **argv) {
   app.add_flag("--compile-only", compileOnly, "Measure the time to compile only");
   CLI11_PARSE(app, argc, argv);
   bench::useClockFor(1);
-  return run(compileOnly);
+  try {
+    return run(compileOnly);
+  } catch (const std::exception &error) {
+    fmt::print(stderr, "seqpar-bench-emit: error: {}\n", error.what());
+    return 1;
+  }
 }

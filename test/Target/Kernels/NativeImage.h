@@ -3,9 +3,9 @@
 
 #include "seqpar/Target/KernelTable.h"
 
-#include <gtest/gtest.h>
-
 #include <dlfcn.h>
+#include <stdexcept>
+#include <string>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -19,30 +19,45 @@ inline bool hostRuns(llvm::StringRef target) {
              : __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-/// A shared object in memory.
+/// A shared object in memory. Throws std::runtime_error when it cannot be loaded.
 class NativeImage {
 public:
   explicit NativeImage(const CpuObject &object) {
+    // Stays open: the loader takes images of the same path, and so of the same number, for one.
     descriptor = memfd_create("kernels", MFD_CLOEXEC);
-    EXPECT_EQ(write(descriptor, object.object.data(), object.object.size()),
-              ssize_t(object.object.size()));
-    handle = dlopen(("/proc/self/fd/" + std::to_string(descriptor)).c_str(), RTLD_NOW);
-    EXPECT_NE(handle, nullptr) << dlerror();
+    ssize_t written = write(descriptor, object.object.data(), object.object.size());
+    if (written == ssize_t(object.object.size()))
+      handle = dlopen(("/proc/self/fd/" + std::to_string(descriptor)).c_str(), RTLD_NOW);
+    if (handle)
+      return;
+    std::string reason = lastError();
+    close(descriptor);
+    throw std::runtime_error(
+        "the kernels for " + object.target + " cannot be loaded: " + std::to_string(written) +
+        " of " + std::to_string(object.object.size()) + " bytes are in memory: " + reason);
   }
   NativeImage(const NativeImage &) = delete;
   NativeImage &operator=(const NativeImage &) = delete;
   ~NativeImage() {
-    if (handle)
-      dlclose(handle);
+    dlclose(handle);
     close(descriptor);
   }
+
+  /// Throws std::runtime_error when there is no such symbol.
   NativeFunction find(const std::string &symbol) const {
-    return reinterpret_cast<NativeFunction>(dlsym(handle, symbol.c_str()));
+    void *function = dlsym(handle, symbol.c_str());
+    if (!function)
+      throw std::runtime_error("the image lacks " + symbol + ": " + lastError());
+    return reinterpret_cast<NativeFunction>(function);
   }
 
 private:
+  static std::string lastError() {
+    const char *error = dlerror();
+    return error ? error : "no reason given";
+  }
   int descriptor;
-  void *handle;
+  void *handle = nullptr;
 };
 
 } // namespace seqpar::test
