@@ -15,8 +15,6 @@
 #include <chrono>
 #include <cstring>
 #include <ctime>
-#include <exception>
-#include <numeric>
 
 namespace seqpar::rt::test {
 

@@ -87,7 +87,6 @@ TEST_F(FakeCuda, WrongMemoryIsFound) {
   CUdeviceptr freed = context->allocate(64);
   context->release(freed);
   // It is not run: the memory is gone.
-  fakecuda::Launch launch{};
   fakecuda::issue(*one, "touch", {fakecuda::writes(reinterpret_cast<void *>(freed), 4)}, [] {});
   EXPECT_THAT(fakecuda::takeProblems(),
               ElementsAre(HasSubstr("touch: 4 bytes are outside of allocated memory")));
