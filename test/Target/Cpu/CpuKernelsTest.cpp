@@ -84,15 +84,11 @@ protected:
   MLIRContext context;
 };
 
-class CpuKernelColumns : public CpuKernels, public testing::WithParamInterface<int64_t> {};
-
-INSTANTIATE_TEST_SUITE_P(Columns, CpuKernelColumns, testing::Values(1, 7, 16, 33, 768));
-
 class CpuSharedKernels : public CpuKernels,
                          public testing::WithParamInterface<std::tuple<int64_t, SharedCase>> {};
 
 INSTANTIATE_TEST_SUITE_P(Columns, CpuSharedKernels,
-                         testing::Combine(testing::Values<int64_t>(1, 7, 16, 33, 768),
+                         testing::Combine(testing::Values<int64_t>(1, 7, 16, 33, 100, 768),
                                           testing::ValuesIn(sharedCases())),
                          [](const auto &info) { return nameOfShared(info); });
 
@@ -100,38 +96,6 @@ TEST_P(CpuSharedKernels, isAsInterpreted) {
   auto [columns, shared] = GetParam();
   shared.run(context, columns,
              [&](RowKernelCase &kernel, double tolerance) { check(kernel, tolerance); });
-}
-
-// Not one column: its variance is 0.
-class CpuKernelManyColumns : public CpuKernels, public testing::WithParamInterface<int64_t> {};
-
-INSTANTIATE_TEST_SUITE_P(Columns, CpuKernelManyColumns, testing::Values(7, 16, 33, 100, 768));
-
-TEST_P(CpuKernelManyColumns, layerNorm) {
-  RowKernelCase kernel(context, "layer-norm.mlir", {5, GetParam()});
-  check(kernel);
-}
-
-TEST_P(CpuKernelManyColumns, layerNormInPlace) {
-  for (unsigned input : {0, 1}) {
-    RowKernelCase kernel(context, "layer-norm.mlir", {5, GetParam()});
-    kernel.shareMemory(0, input);
-    kernel.shareMemory(1, 1 - input);
-    check(kernel);
-  }
-}
-
-TEST_P(CpuKernelColumns, layerNormGrad) {
-  RowKernelCase kernel(context, "layer-norm-grad.mlir", {5, GetParam()});
-  check(kernel);
-}
-
-TEST_P(CpuKernelColumns, layerNormGradInPlace) {
-  for (unsigned input : {0, 4}) {
-    RowKernelCase kernel(context, "layer-norm-grad.mlir", {5, GetParam()});
-    kernel.shareMemory(0, input);
-    check(kernel);
-  }
 }
 
 /// By each coordinate other words, which keep 0.7 of the elements.
@@ -164,11 +128,6 @@ TEST_F(CpuKernels, dropoutDrawsByCoordinates) {
       all.push_back(words);
     }
   });
-}
-
-TEST_P(CpuKernelColumns, sumOfSquares) {
-  RowKernelCase kernel(context, "sum-of-squares.mlir", {25, GetParam()});
-  check(kernel, 1e-6);
 }
 
 TEST_F(CpuKernels, crossEntropyOfAVocabulary) {

@@ -10,6 +10,34 @@ namespace {
 
 constexpr double kTolerance = 1e-5;
 
+void layerNorm(MLIRContext &context, int64_t columns, CheckCase check) {
+  if (columns == 1)
+    return; // its variance is 0
+  RowKernelCase kernel(context, "layer-norm.mlir", {5, columns});
+  check(kernel, kTolerance);
+  for (unsigned input : {0, 1}) {
+    RowKernelCase inPlace(context, "layer-norm.mlir", {5, columns});
+    inPlace.shareMemory(0, input);
+    inPlace.shareMemory(1, 1 - input);
+    check(inPlace, kTolerance);
+  }
+}
+
+void layerNormGrad(MLIRContext &context, int64_t columns, CheckCase check) {
+  RowKernelCase kernel(context, "layer-norm-grad.mlir", {5, columns});
+  check(kernel, kTolerance);
+  for (unsigned input : {0, 4}) {
+    RowKernelCase inPlace(context, "layer-norm-grad.mlir", {5, columns});
+    inPlace.shareMemory(0, input);
+    check(inPlace, kTolerance);
+  }
+}
+
+void sumOfSquares(MLIRContext &context, int64_t columns, CheckCase check) {
+  RowKernelCase kernel(context, "sum-of-squares.mlir", {25, columns});
+  check(kernel, 1e-6);
+}
+
 void gelu(MLIRContext &context, int64_t columns, CheckCase check) {
   for (const char *file :
        {"bias-gelu-tanh.mlir", "gelu-tanh-grad.mlir", "bias-gelu-erf.mlir", "gelu-erf-grad.mlir"}) {
@@ -84,10 +112,17 @@ void dropout(MLIRContext &context, int64_t columns, CheckCase check) {
 } // namespace
 
 std::vector<SharedCase> sharedCases() {
-  return {{"gelu", gelu},           {"crossEntropy", crossEntropy},
-          {"embedding", embedding}, {"scatter", scatter},
-          {"adamw", adamw},         {"biasResidual", biasResidual},
-          {"integers", integers},   {"dropout", dropout}};
+  return {{"layerNorm", layerNorm},
+          {"layerNormGrad", layerNormGrad},
+          {"sumOfSquares", sumOfSquares},
+          {"gelu", gelu},
+          {"crossEntropy", crossEntropy},
+          {"embedding", embedding},
+          {"scatter", scatter},
+          {"adamw", adamw},
+          {"biasResidual", biasResidual},
+          {"integers", integers},
+          {"dropout", dropout}};
 }
 
 } // namespace seqpar::test
