@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Pipelines by counting, from compiled plans; nothing is trained.
 
-    bench/pipeline.py [--model=bert-base.mlir] [--seq=128]
+    bench/pipeline.py [--model=bert-base] [--seq=128]
 
 Prints JSON lines.
   bubble      idle share of all stages in a step of m micro-batches on p stages, when the turns of the plan's order are run
@@ -26,7 +26,7 @@ MEMORY = re.compile(r"memref<((?:\d+x)*)(f32|i32|f64)>")
 
 
 def compile_plan(options, p, m, sp=1, schedule="1f1b", micro_batch=1):
-    command = [RUN, os.path.join(ROOT, "models", options.model), f"--pp={p}", f"--sp={sp}", f"--schedule={schedule}",
+    command = [RUN, os.path.join(ROOT, "models", options.model + ".mlir"), f"--pp={p}", f"--sp={sp}", f"--schedule={schedule}",
                f"--micro-batch={micro_batch}", f"--global-batch={micro_batch * m}", f"--seq-length={options.seq}",
                "--compile-to=plan"]
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -129,7 +129,7 @@ def report_bytes(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="bert-base.mlir")
+    parser.add_argument("--model", default="bert-base")
     parser.add_argument("--seq", type=int, default=128)
     options = parser.parse_args()
     report_bubble(options)
