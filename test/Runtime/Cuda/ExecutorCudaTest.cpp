@@ -67,7 +67,7 @@ protected:
           devices[i]->loadKernels(file.program());
           communicators[i] = devices[i]->exchange(group.communicator(rank));
           executors[i] = std::make_unique<Executor>(file, *devices[i], *communicators[i]);
-          steps(*executors[i], batches, results[i], compare);
+          steps(*executors[i], *communicators[i], batches, results[i], compare);
         } catch (const std::exception &error) {
           group.abort(error.what());
           errors[i] = error.what();
@@ -90,9 +90,10 @@ protected:
     return results[0];
   }
 
-  static void steps(Executor &executor, const std::vector<GlobalBatch> &batches, Results &results,
-                    Compare compare) {
+  static void steps(Executor &executor, Communicator &communicator,
+                    const std::vector<GlobalBatch> &batches, Results &results, Compare compare) {
     executor.initializeParameters(5);
+    communicator.barrier();
     for (size_t i = 0; i < batches.size(); ++i) {
       executor.step({.step = static_cast<int64_t>(i), .learningRate = 0.1f, .clipNorm = 0.05f},
                     batches[i]);
