@@ -6,6 +6,7 @@
 #include "seqpar/Dialect/SP/SP.h"
 #include "seqpar/Target/Cuda/AttentionSource.h"
 
+#include "mlir/IR/TypeUtilities.h"
 #include "mlir/Pass/Pass.h"
 
 using namespace mlir;
