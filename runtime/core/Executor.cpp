@@ -104,11 +104,6 @@ uint8_t *Executor::address(int buffer, size_t slot) const {
          slot * found.slot_bytes() + (found.sharded() ? shardIndex() * found.bytes() : 0);
 }
 
-bool Executor::hasMetric(MetricKind kind) const {
-  return std::any_of(theStage.metrics()->begin(), theStage.metrics()->end(),
-                     [&](const Metric *metric) { return metric->kind() == kind; });
-}
-
 double Executor::metric(MetricKind kind) const {
   for (const Metric *metric : *theStage.metrics()) {
     if (metric->kind() != kind)

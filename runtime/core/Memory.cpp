@@ -127,12 +127,13 @@ void writeMemoryReport(const std::string &path, const ProgramFile &file) {
     int pp = file.grid().of(rank).pp;
     const Stage &stage = file.stage(pp);
     uint64_t communication = communicationBytes(stage);
+    bool shared = ProgramFile::sharedBytes(stage) && file.grid().groupSize(stage.shard_axes()) > 1;
     report["ranks"].push_back({{"rank", rank},
                                {"stage", pp},
                                {"arena_bytes", stage.arena_bytes()},
                                {"arena_lower_bound_bytes", stage.arena_lower_bound()},
                                {"parameter_bytes", stage.parameter_bytes()},
-                               {"parameters_shared", ProgramFile::sharedBytes(stage) != 0},
+                               {"parameters_shared", shared},
                                {"gradient_bytes", stage.gradient_bytes()},
                                {"optimizer_state_bytes", stage.optimizer_state_bytes()},
                                {"input_bytes", stage.input_bytes()},

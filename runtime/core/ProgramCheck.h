@@ -1,7 +1,7 @@
 //===- ProgramCheck.h - meaning of a program --------------------*- C++ -*-===//
 #pragma once
 
-#include "seqpar/program/program_generated.h"
+#include "seqpar/rt/ProgramFile.h"
 
 #include <array>
 #include <cstdint>
@@ -25,7 +25,5 @@ struct IndexLimits {
   int64_t of(program::InputKind kind) const { return rows[static_cast<size_t>(kind)]; }
 };
 IndexLimits indexLimits(const program::Program &program);
-
-size_t bytesOf(program::DataType type);
 
 } // namespace seqpar::rt

@@ -1,6 +1,7 @@
 #include "RankMessages.h"
 
-#include <chrono>
+#include "seqpar/rt/Profiler.h"
+
 #include <cstdlib>
 #include <limits>
 
@@ -12,11 +13,7 @@ constexpr int kRounds = 8;
 // Clocks that are closer are taken for one: the clocks of two machines begin when these start.
 constexpr int64_t kSameClock = 10'000'000;
 
-int64_t now() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
+int64_t now() { return static_cast<int64_t>(Profiler::now()); }
 
 } // namespace
 

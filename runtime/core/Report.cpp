@@ -137,10 +137,9 @@ void Report::finish() {
 
 namespace {
 
-// Rank 0 writes the pieces of all ranks between a head and a tail.
+// Rank 0 writes the pieces of all ranks between a head and a tail; the others wait without a limit.
 void writeGathered(const std::string &path, const std::string &head, const std::string &piece,
                    const std::string &tail, Communicator &communicator) {
-  NoTimeout patient(communicator);
   std::vector<std::string> pieces = gatherTexts(communicator, piece);
   if (communicator.rank() != 0)
     return;
@@ -156,6 +155,7 @@ void writeGathered(const std::string &path, const std::string &head, const std::
 
 void writeProfile(const std::string &path, int64_t steps, const Profiler &profiler,
                   Communicator &communicator) {
+  NoTimeout patient(communicator);
   std::string text = fmt::format("{{\"rank\":{}", communicator.rank());
   for (int i = 0; i < kCategories; ++i) {
     auto category = static_cast<Category>(i);

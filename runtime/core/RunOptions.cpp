@@ -68,7 +68,9 @@ constexpr double kMostSteps = 1e9;
 
 void addTraining(CLI::App &app, RunOptions &o) {
   Group group{app, "Training"};
-  group.add("--steps", o.steps, "steps in all, those before a --load included; 0 runs nothing")
+  group
+      .add("--steps", o.steps,
+           "steps in all, those before a --load included; 0: none, for what is only saved")
       ->check(inRange(0, kMostSteps))
       ->capture_default_str();
   group.add("--seed", o.seed, "of initialisation, dropout and data")
@@ -112,7 +114,7 @@ void addData(CLI::App &app, RunOptions &o) {
       ->check(inRange(0, 1))
       ->capture_default_str();
   app.add_flag("--no-binary-head", o.noBinaryHead,
-               "samples without sentence order, for a model without that head")
+               "refuse a model with a sentence-order head; without one samples have no such order")
       ->group(group.name);
   group.add("--cache-dir", o.cacheDir, "folder for the sample maps of Megatron data");
   group.add("--batch-from", o.batchFrom, "safetensors file with the global batch of every step")
@@ -157,7 +159,10 @@ void addMachine(CLI::App &app, RunOptions &o) {
       .add("--cpu-target", o.cpuTarget,
            "instruction set of the kernels: x86-64-v3 or x86-64-v4 (default: the best)")
       ->check(oneOf("x86-64-v3", "x86-64-v4"));
-  group.add("--threads", o.threads, "most threads of a rank; 0: the cores divided among the ranks")
+  group
+      .add(
+          "--threads", o.threads,
+          "most threads of a rank, which has never more than its share of the cores; 0: that share")
       ->check(inRange(0, 1024))
       ->capture_default_str();
   group

@@ -290,16 +290,13 @@ inline void transposeBlock(const float *from, int64_t ld, int64_t rows, float *t
     memcpy(to + c * toLd, &block[c], sizeof(Words));
 }
 
-/// b as [k, n], its rows filled up with zeros to whole vectors.
+/// b as [k, n], its rows filled up with zeros to whole vectors; k is a multiple of kWidth.
 void transposeB(const SmallProduct &p, float *to, int64_t toLd) {
   for (int64_t j = 0; j < p.n; j += kWidth) {
     const float *from = p.b + j * p.ldb;
     int64_t rows = p.n - j;
-    for (int64_t step = 0; step < p.k; step += kWidth) {
-      // The last block overlaps the one before.
-      int64_t at = step + kWidth <= p.k ? step : p.k - kWidth;
-      transposeBlock(from + at, p.ldb, rows, to + at * toLd + j, toLd);
-    }
+    for (int64_t step = 0; step < p.k; step += kWidth)
+      transposeBlock(from + step, p.ldb, rows, to + step * toLd + j, toLd);
   }
 }
 

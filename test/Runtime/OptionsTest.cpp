@@ -10,9 +10,12 @@
 #include <CLI/CLI.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
+#include <fstream>
 #include <numeric>
 
 namespace seqpar::rt::test {
@@ -137,6 +140,18 @@ TEST(Memory, ParametersCountOnceInAProcessThatHasAllTheirRanks) {
   EXPECT_THROW(checkMemory(file, one, all - 3 * parameters - 1), Error);
   EXPECT_NO_THROW(checkMemory(file, two, all));
   EXPECT_THROW(checkMemory(file, two, all - 1), Error);
+}
+
+TEST(Memory, TheReportSaysWhetherRanksShareTheParameters) {
+  std::string path = testing::TempDir() + "seqpar-memory-report.json";
+  for (int sp : {1, 3}) {
+    writeMemoryReport(path, ProgramFile::fromBytes(toyProgram(toyShape(sp, 12), 3, true), "toy"));
+    auto ranks = nlohmann::json::parse(std::ifstream(path))["ranks"];
+    ASSERT_EQ(ranks.size(), static_cast<size_t>(sp));
+    for (const auto &rank : ranks)
+      EXPECT_EQ(rank["parameters_shared"], sp > 1);
+  }
+  std::filesystem::remove(path);
 }
 
 TEST(Memory, TheMachineHasSome) {

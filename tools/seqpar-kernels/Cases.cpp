@@ -17,9 +17,7 @@ using namespace program;
 
 namespace {
 
-size_t bytesOf(DataType type) {
-  return type == DataType::F64 ? 8 : type == DataType::BF16 || type == DataType::F16 ? 2 : 4;
-}
+using rt::bytesOf;
 
 rt::FloatType floatType(DataType type) {
   return type == DataType::BF16  ? rt::FloatType::BF16

@@ -76,7 +76,6 @@ public:
   /// SopLoss are valid after it.
   void evaluate(const StepInputs &inputs, const GlobalBatch &batch);
 
-  bool hasMetric(program::MetricKind kind) const;
   /// A number of the last step; 0 when the stage does not have it.
   double metric(program::MetricKind kind) const;
 

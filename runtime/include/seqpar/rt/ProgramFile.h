@@ -18,6 +18,9 @@
 
 namespace seqpar::rt {
 
+/// Of one element. Throws Error for a type that there is not.
+size_t bytesOf(program::DataType type);
+
 class ProgramFile {
 public:
   /// Reads a file. Throws Error naming it when it cannot be read or is not a valid program.
@@ -38,8 +41,8 @@ public:
   bool hasLossScale() const;
   /// Samples of a step over all replicas and micro-batches.
   int64_t globalBatch() const;
-  /// Of memoryBytes, what ranks of a stage that are threads of one process have together: the
-  /// parameters, where each rank updates its own shard.
+  /// Of memoryBytes, what ranks of a stage have together when all that share an update are threads
+  /// of one process and their devices have host memory: the parameters.
   static uint64_t sharedBytes(const program::Stage &stage);
   /// Bytes of all segments of a stage.
   static uint64_t memoryBytes(const program::Stage &stage);

@@ -17,7 +17,7 @@ namespace seqpar::rt {
 
 struct RunOptions {
   // Length of the run and randomness.
-  int64_t steps = 200; ///< in all, those before a --load included; 0: run nothing
+  int64_t steps = 200; ///< in all, those before a --load included; 0: none, for what is only saved
   uint32_t seed = 1234;
 
   // Optimiser and schedule.
@@ -34,7 +34,8 @@ struct RunOptions {
   std::string batchFrom, data, vocab, cacheDir;
   std::string splits = "949,50,1";
   double maskProb = 0.15, shortSeqProb = 0.1;
-  bool noBinaryHead = false; ///< samples without sentence order, for a model without that head
+  /// Refuses a model with a sentence-order head. Samples have a sentence order if the model has.
+  bool noBinaryHead = false;
   int64_t evalInterval = 0, evalIters = 10;
 
   // Files.
@@ -45,7 +46,7 @@ struct RunOptions {
   // Machine.
   std::string device;    ///< cpu or cuda; empty: see resolveDevice
   std::string cpuTarget; ///< instruction set of the kernels; empty: the best the host has
-  int threads = 0;       ///< most threads of one rank; 0: the cores divided among the ranks
+  int threads = 0;       ///< most threads of one rank, beside its share of the cores; 0: that share
   double timeout = 60;   ///< seconds that a rank waits for another before the run ends; 0: for ever
   bool dryRun = false;   ///< check all that a run needs, write the memory report, run nothing
   int64_t logInterval = 0; ///< steps between printed lines off a terminal; 0: about 50 in all
