@@ -137,8 +137,6 @@ SEQPAR_ON_BOTH_SIDES constexpr AttentionTiling attentionTiling(AttentionKernel k
             kernel == AttentionKernel::Forward ? 3 * operand + scores : 4 * operand + 2 * scores};
   }
   int bytes = 2 * d; // of a row
-  // A warp of 32 rows reads shared memory half as often for a product as one of 16; it has them
-  // where they fit in the registers.
   // Two warpgroups of 64 rows.
   if (kernel == AttentionKernel::ForwardWarpgroup)
     return {128, 128, 8, (128 + 2 * 2 * 128) * bytes};
@@ -146,6 +144,8 @@ SEQPAR_ON_BOTH_SIDES constexpr AttentionTiling attentionTiling(AttentionKernel k
     return {128, 64, 8, (2 * 128 + 2 * 2 * 64) * bytes + 2 * 2 * 64 * 4};
   if (kernel == AttentionKernel::BackwardQueriesWarpgroup)
     return {128, 64, 8, (2 * 128 + 2 * 2 * 64) * bytes};
+  // A warp of 32 rows reads shared memory half as often for a product as one of 16; it has them
+  // where they fit in the registers.
   if (kernel == AttentionKernel::Forward) {
     bool wide = d <= 96 || !config.dropout;
     int rows = wide ? 128 : 64, columns = d <= 64 || !wide ? 64 : 32;

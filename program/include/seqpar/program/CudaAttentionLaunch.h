@@ -49,16 +49,6 @@ inline AttentionGrid attentionGrid(AttentionKernel kernel, const AttentionConfig
   return {unsigned((extent + rows - 1) / rows), unsigned(p.heads), unsigned(p.batch)};
 }
 
-/// Operations that a kernel is credited with in benchmarks: 2 per multiplication and addition of
-/// each product that the algorithm needs (2 forward, 5 backward, of which dk and dv take 4 and dq
-/// 1), whatever it computes again.
-inline double attentionOperations(AttentionKernel kernel, const AttentionConfig &config,
-                                  const AttentionParameters &p) {
-  const double products[] = {2, 0, 4, 1, 2, 4, 1};
-  return products[int(kernel)] * 2.0 * p.batch * p.heads * double(p.queries) * p.keys *
-         config.headDim;
-}
-
 } // namespace seqpar::cuda
 
 #endif // SEQPAR_PROGRAM_CUDAATTENTIONLAUNCH_H
