@@ -51,13 +51,14 @@ public:
     return kernels;
   }
 
-  /// Uses of the value in the backward part, and the first op of the block that has one.
+  /// Uses of the value in the backward part, and the first op of the block that has one. A wait is none: it names what
+  /// was sent, which has to stay where it is until then.
   SmallVector<OpOperand *> getLateUses(Value value, Operation *&first) const {
     SmallVector<OpOperand *> uses;
     first = nullptr;
     for (OpOperand &use : value.getUses()) {
       Operation *user = block.findAncestorOpInBlock(*use.getOwner());
-      if (user->isBeforeInBlock(boundary))
+      if (user->isBeforeInBlock(boundary) || isa<sp::WaitOp>(use.getOwner()))
         continue;
       uses.push_back(&use);
       if (!first || user->isBeforeInBlock(first))

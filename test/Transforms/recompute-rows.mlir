@@ -104,3 +104,54 @@ plan.program @forward <dp = 1, pp = 1, sp = 1> micro_batch(4) seq_length(16) chu
     }
   }
 }
+
+// -----
+
+#row = #plan.access<row>
+!x = tensor<4x16x8xf32>
+!r = tensor<8xf32>
+
+// A wait reads nothing: it only keeps what was sent, and that is the first one.
+// CHECK-LABEL: plan.program @sent
+plan.program @sent <dp = 1, pp = 2, sp = 1> micro_batch(4) seq_length(16) chunk_length(16) vocabulary(16) {
+  plan.stage 0 {
+    plan.micro_batch {
+      %h = plan.zeros : !x
+      // CHECK: %[[Y:.*]] = plan.rows "waited"
+      %y = plan.rows "waited" rows(64) ins(%h : !x) access [#row] results [#row] -> !x {
+      ^bb0(%a: !r):
+        %s = arith.addf %a, %a : !r
+        plan.row_yield %s : !r
+      }
+      // CHECK: %[[Z:.*]] = plan.rows "waited_and_read"
+      %z = plan.rows "waited_and_read" rows(64) ins(%h : !x) access [#row] results [#row] -> !x {
+      ^bb0(%a: !r):
+        %s = arith.mulf %a, %a : !r
+        plan.row_yield %s : !r
+      }
+      sp.send %y to stage 1 tag 0 : !x
+      sp.send %z to stage 1 tag 2 : !x
+      // CHECK: plan.backward
+      plan.backward
+      // CHECK-NOT: plan.rows
+      // CHECK: sp.wait sent(%[[Y]] :
+      sp.wait sent(%y : !x) tag 0
+      // CHECK-NEXT: sp.wait sent(%[[Z]] :
+      sp.wait sent(%z : !x) tag 2
+      // CHECK-NEXT: plan.zeros
+      %d = plan.zeros : !x
+      // CHECK-NEXT: %[[AGAIN:.*]] = plan.rows "waited_and_read"
+      // CHECK: plan.gemm %{{.*}}, %[[AGAIN]] transpose_a
+      %dw = plan.gemm %d, %z transpose_a : !x, !x -> tensor<8x8xf32>
+      %dv = plan.gemm %d, %h transpose_a : !x, !x -> tensor<8x8xf32>
+    }
+    plan.update {
+    }
+  }
+  plan.stage 1 {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}
