@@ -1,4 +1,5 @@
 //===- AssignSegments.cpp - offsets of what outlives a micro-batch --------===//
+#include "seqpar/Dialect/Plan/Memory.h"
 #include "seqpar/Transforms/Passes.h"
 #include "seqpar/Transforms/StageLayout.h"
 
@@ -12,11 +13,6 @@ namespace seqpar {
 
 using namespace mlir;
 using namespace seqpar;
-
-static int64_t getBytes(Value memory) {
-  auto type = cast<MemRefType>(memory.getType());
-  return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
-}
 
 namespace {
 
@@ -100,7 +96,7 @@ LogicalResult SegmentAssigner::assignMirrors() {
 template <typename OpTy> int64_t SegmentAssigner::assignInOrder(int64_t offset) {
   for (OpTy op : stage.getOps<OpTy>()) {
     op.setOffset(offset);
-    offset += alignBuffer(getBytes(op.getResult()));
+    offset += alignBuffer(plan::getByteCount(op.getResult()));
   }
   return offset;
 }
@@ -110,7 +106,7 @@ template <typename OpTy> int64_t SegmentAssigner::assignInOrder(int64_t offset) 
 int64_t SegmentAssigner::assignInputs() {
   int64_t offset = 0, slots = stage.getSlots();
   for (auto op : stage.getOps<plan::InputOp>()) {
-    int64_t bytes = alignBuffer(getBytes(op.getResult()));
+    int64_t bytes = alignBuffer(plan::getByteCount(op.getResult()));
     bool copies = slots > 1 && cast<MemRefType>(op.getResult().getType()).getRank() > 0;
     op.setOffset(offset);
     if (copies)
@@ -129,7 +125,8 @@ LogicalResult SegmentAssigner::checkRanges() {
                    op.getSegment() == plan::Segment::Gradient ||
                    op.getSegment() == plan::Segment::OptimizerState;
     int64_t ranges = op.getSharded() ? layout.members : 1;
-    int64_t end = static_cast<int64_t>(op.getOffset()) + ranges * getBytes(op.getResult());
+    int64_t end =
+        static_cast<int64_t>(op.getOffset()) + ranges * plan::getByteCount(op.getResult());
     if (!isArray || end > size) {
       op.emitOpError("expected a range of parameters, gradients or moments that ends by byte ")
           << size << ", found '" << plan::stringifySegment(op.getSegment()) << "' up to byte "

@@ -2,6 +2,7 @@
 #include "seqpar/Transforms/BufferLifetimes.h"
 
 #include "BufferAccess.h"
+#include "seqpar/Dialect/Plan/Memory.h"
 #include "seqpar/Transforms/Locations.h"
 #include "seqpar/Transforms/SegmentLayout.h"
 
@@ -15,11 +16,6 @@ struct Times {
   DenseMap<Operation *, std::pair<int64_t, int64_t>> of; ///< an op's own time and that of its end
 };
 } // namespace
-
-static int64_t getAlignedBytes(plan::BufferOp buffer) {
-  auto type = cast<MemRefType>(buffer.getResult().getType());
-  return alignBuffer(type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8));
-}
 
 static void number(Block &block, Times &times, SmallVectorImpl<Operation *> &opAt) {
   for (Operation &op : block) {
@@ -75,7 +71,8 @@ BufferLifetimes seqpar::computeBufferLifetimes(plan::StageOp stage) {
   }
   stage.walk([&](plan::BufferOp buffer) {
     int64_t own = times.of.lookup(buffer).first;
-    ArenaItem item = {getAlignedBytes(buffer), std::numeric_limits<int64_t>::max(), own};
+    ArenaItem item = {alignBuffer(plan::getByteCount(buffer)), std::numeric_limits<int64_t>::max(),
+                      own};
     addUses(buffer.getResult(), buffer->getBlock(), times, item);
     item.start = std::min(item.start, item.end);
     if (buffer.getWholeStep())

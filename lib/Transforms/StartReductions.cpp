@@ -1,5 +1,6 @@
 //===- StartReductions.cpp - reductions beside the backward part ----------===//
 #include "BufferAccess.h"
+#include "seqpar/Dialect/Plan/Memory.h"
 #include "seqpar/Transforms/Passes.h"
 
 #include "mlir/IR/Builders.h"
@@ -12,11 +13,6 @@ namespace seqpar {
 
 using namespace mlir;
 using namespace seqpar;
-
-static int64_t getBytes(Value memory) {
-  auto type = cast<MemRefType>(memory.getType());
-  return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
-}
 
 /// The range of gradients that an op of the update reduces, or null.
 static plan::RangeOp getReducedRange(Operation *op) {
@@ -53,7 +49,7 @@ public:
 private:
   /// The last op of the micro-batch that works on a gradient in the range.
   Operation *findLastUser(plan::RangeOp range) {
-    int64_t begin = range.getOffset(), end = begin + getBytes(range.getResult());
+    int64_t begin = range.getOffset(), end = begin + plan::getByteCount(range.getResult());
     Operation *last = nullptr;
     for (plan::GradientOp gradient : gradients) {
       int64_t offset = gradient.getOffset().value_or(-1);

@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "BufferAccess.h"
+#include "seqpar/Dialect/Plan/Memory.h"
 #include "seqpar/Transforms/Passes.h"
 #include "seqpar/Transforms/Turns.h"
 
@@ -82,11 +83,6 @@ private:
 
 } // namespace
 
-static int64_t getBytes(Value memory) {
-  auto type = cast<MemRefType>(memory.getType());
-  return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
-}
-
 /// Whether all stages must take part.
 static bool isOverStages(Operation *op) {
   constexpr auto kStages = static_cast<int32_t>(sp::Axis::PP);
@@ -128,8 +124,8 @@ LogicalResult Communications::collect(Operation *op, int64_t microBatch, Progres
     int64_t peer = op.getStage();
     if (peer == own || peer >= count)
       return op.emitOpError("expected another of ") << count << " stages, found stage " << peer;
-    progress.events.push_back(
-        {kind, op, microBatch, peer, static_cast<int64_t>(op.getTag()), getBytes(memory)});
+    progress.events.push_back({kind, op, microBatch, peer, static_cast<int64_t>(op.getTag()),
+                               plan::getByteCount(memory)});
     return success();
   };
   if (auto send = dyn_cast<sp::SendOp>(op))
@@ -141,7 +137,7 @@ LogicalResult Communications::collect(Operation *op, int64_t microBatch, Progres
         {Event::Wait, op, microBatch, 0, static_cast<int64_t>(wait.getTag())});
   if (isOverStages(op))
     progress.events.push_back(
-        {Event::Collective, op, microBatch, 0, 0, getBytes(op->getOperand(0))});
+        {Event::Collective, op, microBatch, 0, 0, plan::getByteCount(op->getOperand(0))});
   return success();
 }
 

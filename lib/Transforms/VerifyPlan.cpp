@@ -1,5 +1,6 @@
 //===- VerifyPlan.cpp - every op reads what was meant for it --------------===//
 #include "BufferAccess.h"
+#include "seqpar/Dialect/Plan/Memory.h"
 #include "seqpar/Transforms/Passes.h"
 #include "seqpar/Transforms/Turns.h"
 
@@ -89,8 +90,7 @@ void Follower::findSharing() {
   for (plan::BufferOp buffer : arena) {
     if (!buffer.getOffset())
       continue;
-    auto type = cast<MemRefType>(buffer.getResult().getType());
-    int64_t bytes = type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
+    int64_t bytes = plan::getByteCount(buffer);
     int64_t copies = buffer.getSlotBytes() ? std::min<int64_t>(stage.getSlots(), kMost) : 1;
     for (int64_t i = 0; i < copies; ++i) {
       int64_t begin = *buffer.getOffset() + i * buffer.getSlotBytes().value_or(0);
@@ -204,8 +204,7 @@ LogicalResult Follower::followRowsLoop(plan::RowsLoopOp loop) {
 
 /// The bytes of a gradient or of a range of gradients; none for other memory.
 static std::pair<int64_t, int64_t> getGradientBytes(Value memory) {
-  auto type = cast<MemRefType>(memory.getType());
-  int64_t bytes = type.getNumElements() * 4, begin = -1;
+  int64_t bytes = plan::getByteCount(memory), begin = -1;
   if (auto gradient = memory.getDefiningOp<plan::GradientOp>())
     begin = gradient.getOffset().value_or(-1);
   auto range = memory.getDefiningOp<plan::RangeOp>();

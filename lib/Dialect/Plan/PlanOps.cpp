@@ -1,10 +1,16 @@
 //===- PlanOps.cpp - structure, GEMM and loops of the plan dialect --------===//
+#include "seqpar/Dialect/Plan/Memory.h"
 #include "seqpar/Dialect/Plan/Plan.h"
 
 #include "mlir/IR/Builders.h"
 
 using namespace mlir;
 using namespace seqpar::plan;
+
+int64_t seqpar::plan::getByteCount(Value memory) {
+  auto type = cast<MemRefType>(memory.getType());
+  return type.getNumElements() * llvm::divideCeil(type.getElementTypeBitWidth(), 8);
+}
 
 //===----------------------------------------------------------------------===//
 // Spelling of turns: F0 and B0 are the forward and backward part of micro-batch 0, numbered 0 and 1.

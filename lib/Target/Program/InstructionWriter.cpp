@@ -1,5 +1,6 @@
 //===- InstructionWriter.cpp - ops as instructions ------------------------===//
 #include "StageWriter.h"
+#include "seqpar/Dialect/Plan/Memory.h"
 #include "seqpar/Transforms/Locations.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -56,14 +57,15 @@ InstructionWriter::Result InstructionWriter::write(Operation *op) {
       })
       .Case([&](sp::SendOp send) {
         program::Operand buffer = operand(send.getInput());
-        auto written = program::CreateSend(builder, &buffer, getByteCount(send.getInput()),
+        auto written = program::CreateSend(builder, &buffer, plan::getByteCount(send.getInput()),
                                            send.getStage(), send.getTag());
         return Written{program::Operation::Send, written.Union()};
       })
       .Case([&](sp::ReceiveOp receive) {
         program::Operand buffer = operand(receive.getOut());
-        auto written = program::CreateReceive(builder, &buffer, getByteCount(receive.getOut()),
-                                              receive.getStage(), receive.getTag());
+        auto written =
+            program::CreateReceive(builder, &buffer, plan::getByteCount(receive.getOut()),
+                                   receive.getStage(), receive.getTag());
         return Written{program::Operation::Receive, written.Union()};
       })
       .Case([&](sp::AllReduceOp reduce) { return writeAllReduce(reduce); })
@@ -163,8 +165,8 @@ InstructionWriter::Result InstructionWriter::writeAttentionGrad(sp::AttentionBlo
 
 InstructionWriter::Result InstructionWriter::writeFill(plan::FillOp op) {
   program::Operand out = operand(op.getOut());
-  auto written =
-      program::CreateFill(builder, &out, getByteCount(op.getOut()), op.getFirstMicroBatchOnly());
+  auto written = program::CreateFill(builder, &out, plan::getByteCount(op.getOut()),
+                                     op.getFirstMicroBatchOnly());
   return Written{program::Operation::Fill, written.Union()};
 }
 
@@ -173,9 +175,9 @@ InstructionWriter::Result InstructionWriter::writeFill(plan::FillOp op) {
 //===----------------------------------------------------------------------===//
 
 InstructionWriter::Result InstructionWriter::writeStart(sp::RingShiftStartOp op) {
-  int64_t bytes = getByteCount(op.getInputs()[0]);
+  int64_t bytes = plan::getByteCount(op.getInputs()[0]);
   for (Value input : op.getInputs())
-    if (getByteCount(input) != bytes)
+    if (plan::getByteCount(input) != bytes)
       return op.emitOpError("expected values of one size");
   auto send = builder.CreateVectorOfStructs(operands(op.getInputs()));
   auto receive = builder.CreateVectorOfStructs(operands(op.getOuts()));

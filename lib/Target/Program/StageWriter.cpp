@@ -1,6 +1,7 @@
 //===- StageWriter.cpp - one stage of a program ---------------------------===//
 #include "StageWriter.h"
 
+#include "seqpar/Dialect/Plan/Memory.h"
 #include "seqpar/Transforms/Locations.h"
 #include "seqpar/Transforms/Turns.h"
 
@@ -29,11 +30,6 @@ program::DataType seqpar::getDataTypeOf(Value memory) {
 
 int64_t seqpar::getElementCount(Value memory) {
   return cast<MemRefType>(memory.getType()).getNumElements();
-}
-
-int64_t seqpar::getByteCount(Value memory) {
-  return getElementCount(memory) *
-         (cast<MemRefType>(memory.getType()).getElementTypeBitWidth() / 8);
 }
 
 //===----------------------------------------------------------------------===//
@@ -117,7 +113,7 @@ LogicalResult BufferTable::add(Operation *op) {
   indices[memory] = known->second;
   if (isNew)
     buffers.push_back(program::CreateBuffer(
-        builder, place.segment, *place.offset, getByteCount(memory), *element,
+        builder, place.segment, *place.offset, plan::getByteCount(memory), *element,
         builder.CreateVector(type.getShape().data(), type.getRank()), place.communication,
         builder.CreateSharedString(place.name), place.slotBytes, place.sharded));
   return success();

@@ -12,7 +12,6 @@ namespace seqpar {
 std::optional<program::DataType> getDataType(mlir::Type element);
 program::DataType getDataTypeOf(mlir::Value memory);
 int64_t getElementCount(mlir::Value memory);
-int64_t getByteCount(mlir::Value memory);
 
 /// Axes of the grid as the schema's bit set.
 int getAxisBits(llvm::ArrayRef<int32_t> axes);
