@@ -2,6 +2,7 @@
 #include "BufferAccess.h"
 #include "seqpar/Dialect/Plan/Memory.h"
 #include "seqpar/Transforms/Passes.h"
+#include "seqpar/Transforms/StageLayout.h"
 #include "seqpar/Transforms/Turns.h"
 
 #include "llvm/ADT/DenseMap.h"
@@ -54,6 +55,7 @@ private:
   LogicalResult start(Operation *op);
   LogicalResult wait(sp::WaitOp op);
   LogicalResult checkAllWaitedFor();
+  bool overlap(Value a, Value b) const;
 
   void findSharing();
   /// Forgets what lies in memory that another micro-batch may have used since.
@@ -63,6 +65,7 @@ private:
 
   plan::StageOp stage;
   int64_t ringSize;
+  int64_t members;                  ///< ranks that share the update
   int64_t iteration = 0;            ///< of the ring loop, from 1; 0 outside
   bool isLast = false;              ///< whether it is the last iteration of the ring loop
   int64_t microBatch = 0, slot = 0; ///< the present ones
@@ -76,7 +79,8 @@ private:
 } // namespace
 
 Follower::Follower(plan::StageOp stage)
-    : stage(stage), ringSize(stage->getParentOfType<plan::ProgramOp>().getGrid().getSp()) {
+    : stage(stage), ringSize(stage->getParentOfType<plan::ProgramOp>().getGrid().getSp()),
+      members(computeStageLayout(stage).members) {
   stage.walk([&](plan::BufferOp buffer) { arena.push_back(buffer); });
   findSharing();
 }
@@ -202,21 +206,23 @@ LogicalResult Follower::followRowsLoop(plan::RowsLoopOp loop) {
   return success();
 }
 
-/// The bytes of a gradient or of a range of gradients; none for other memory.
-static std::pair<int64_t, int64_t> getGradientBytes(Value memory) {
+/// The bytes of a gradient or of a range of gradients; none for other memory. What is sharded has
+/// those of all members: ranks run the same ops, and each its own shard.
+static std::pair<int64_t, int64_t> getGradientBytes(Value memory, int64_t members) {
   int64_t bytes = plan::getByteCount(memory), begin = -1;
   if (auto gradient = memory.getDefiningOp<plan::GradientOp>())
     begin = gradient.getOffset().value_or(-1);
   auto range = memory.getDefiningOp<plan::RangeOp>();
-  // Of a shard it is not known which one: what is scattered covers them all.
-  if (range && range.getSegment() == plan::Segment::Gradient && !range.getSharded())
+  if (range && range.getSegment() == plan::Segment::Gradient) {
     begin = range.getOffset();
+    bytes *= range.getSharded() ? members : 1;
+  }
   return begin < 0 ? std::pair<int64_t, int64_t>(0, 0) : std::pair(begin, begin + bytes);
 }
 
-static bool overlap(Value a, Value b) {
-  auto [beginA, endA] = getGradientBytes(a);
-  auto [beginB, endB] = getGradientBytes(b);
+bool Follower::overlap(Value a, Value b) const {
+  auto [beginA, endA] = getGradientBytes(a, members);
+  auto [beginB, endB] = getGradientBytes(b, members);
   return beginA < endB && beginB < endA;
 }
 

@@ -324,3 +324,52 @@ plan.program @forgotten #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_leng
     }
   }
 }
+
+// -----
+
+// A shard is read, by another name, before its sum has arrived.
+
+plan.program @shard_read #sp.grid<dp = 1, pp = 1, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
+  plan.stage 0 attributes {shard_axes = array<i32: 2>} {
+    plan.micro_batch {
+      %all = plan.range gradient at 0 : memref<2x512xf32>
+      %own = plan.range gradient sharded at 0 : memref<1x512xf32>
+      sp.reduce_scatter %all into %own : memref<1x512xf32> dim 0 over [sp] tag 0 : memref<2x512xf32>
+    }
+    plan.update {
+      %p = plan.range parameter sharded at 0 : memref<1x512xf32>
+      %sum = plan.range gradient sharded at 0 : memref<1x512xf32>
+      // expected-error @below {{reads a buffer before the wait for what it receives}}
+      plan.rows "sgd" rows(1) ins(%sum : memref<1x512xf32>) outs(%p : memref<1x512xf32>)
+        access [#plan.access<row>] results [#plan.access<row>] {
+      ^bb0(%e: tensor<512xf32>):
+        plan.row_yield %e : tensor<512xf32>
+      }
+      sp.wait tag 0
+    }
+  }
+}
+
+// -----
+
+// A gradient is written that is in the shard of a rank which sends it: ranks run the same ops. What lies behind the last
+// shard is free.
+
+plan.program @shard_written #sp.grid<dp = 2, pp = 1, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
+  plan.stage 0 attributes {shard_axes = array<i32: 2>} {
+    %behind = plan.gradient "behind" at 4096 : memref<8x8xf32>
+    %second = plan.gradient "second" at 3840 : memref<8x8xf32>
+    plan.micro_batch {
+      %x = plan.buffer at 0 : memref<4x8xf32>
+      plan.fill %x : memref<4x8xf32>
+      %own = plan.range gradient sharded at 0 : memref<1x512xf32>
+      sp.all_reduce %own over [dp] tag 0 : memref<1x512xf32>
+      plan.gemm %x, %x transpose_a outs(%behind : memref<8x8xf32>) : memref<4x8xf32>, memref<4x8xf32>
+      // expected-error @below {{writes a buffer that is in transit between ranks}}
+      plan.gemm %x, %x transpose_a outs(%second : memref<8x8xf32>) : memref<4x8xf32>, memref<4x8xf32>
+    }
+    plan.update {
+      sp.wait tag 0
+    }
+  }
+}
