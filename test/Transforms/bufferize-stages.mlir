@@ -6,6 +6,12 @@
 
 // CHECK-LABEL: plan.program @middle
 plan.program @middle #sp.grid<dp = 1, pp = 3, sp = 2> micro_batch(1) seq_length(8) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
   plan.stage 1 {
     %w = plan.parameter "w" normal : memref<8x8xf32>
     plan.micro_batch {
@@ -54,6 +60,12 @@ plan.program @middle #sp.grid<dp = 1, pp = 3, sp = 2> micro_batch(1) seq_length(
     }
     plan.update {
       sp.wait tag 1
+    }
+  }
+  plan.stage 2 {
+    plan.micro_batch {
+    }
+    plan.update {
     }
   }
 }

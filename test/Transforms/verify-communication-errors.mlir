@@ -279,4 +279,10 @@ plan.program @values #sp.grid<dp = 1, pp = 2, sp = 1> micro_batch(1) seq_length(
     plan.update {
     }
   }
+  plan.stage 1 {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
 }

@@ -40,4 +40,10 @@ plan.program @pipeline #sp.grid<dp = 1, pp = 2, sp = 1> micro_batch(1) seq_lengt
 
 // CHECK-LABEL: plan.program @nothing
 plan.program @nothing #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_length(4) chunk_length(4) vocabulary(8) {
+  plan.stage 0 {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
 }

@@ -81,6 +81,12 @@ plan.program @sent #sp.grid<dp = 1, pp = 2, sp = 1> micro_batch(1) seq_length(4)
       sp.wait tag 0
     }
   }
+  plan.stage 1 {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
 }
 
 // -----
@@ -100,6 +106,12 @@ plan.program @last #sp.grid<dp = 1, pp = 2, sp = 1> micro_batch(1) seq_length(4)
     plan.update {
     }
   }
+  plan.stage 1 {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
 }
 
 // -----
@@ -112,6 +124,12 @@ plan.program @receive #sp.grid<dp = 1, pp = 2, sp = 1> micro_batch(1) seq_length
       %x = plan.buffer at 0 : memref<4x8xf32>
       // expected-error @below {{has no wait with tag 0 behind it in its block}}
       sp.receive into %x : memref<4x8xf32> from stage 1 tag 0
+    }
+    plan.update {
+    }
+  }
+  plan.stage 1 {
+    plan.micro_batch {
     }
     plan.update {
     }

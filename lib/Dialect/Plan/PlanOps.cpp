@@ -58,6 +58,10 @@ LogicalResult ProgramOp::verify() {
   if (static_cast<int64_t>(getChunkLength()) * sp < static_cast<int64_t>(getSeqLength()))
     return emitOpError("expected ") << sp << " chunks to hold " << getSeqLength() << " positions, found chunks of "
                                     << getChunkLength();
+  auto stages = getBody().getOps<StageOp>();
+  if (int64_t found = std::distance(stages.begin(), stages.end()); found != getGrid().getPp())
+    return emitOpError("expected one stage for each of the grid's ")
+           << getGrid().getPp() << " pipeline stages, found " << found;
   return success();
 }
 
@@ -83,6 +87,10 @@ static LogicalResult verifyTurns(StageOp op) {
 }
 
 LogicalResult StageOp::verify() {
+  auto stages = cast<ProgramOp>((*this)->getParentOp()).getBody().getOps<StageOp>();
+  int64_t position = std::distance(stages.begin(), llvm::find(stages, *this));
+  if (int64_t index = getIndex(); index != position)
+    return emitOpError("expected stage ") << position << " at this place, found stage " << index;
   unsigned microBatches = 0, updates = 0;
   for (Operation &op : getBody().front()) {
     microBatches += isa<MicroBatchOp>(op);

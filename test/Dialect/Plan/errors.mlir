@@ -287,3 +287,33 @@ plan.program @many_slots #sp.grid<dp = 1, pp = 1, sp = 1> micro_batch(1) seq_len
     }
   }
 }
+
+// -----
+
+// expected-error @below {{expected one stage for each of the grid's 2 pipeline stages, found 1}}
+plan.program @few_stages #sp.grid<dp = 1, pp = 2, sp = 1> micro_batch(1) seq_length(16) chunk_length(16) vocabulary(8) {
+  plan.stage 0 {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+plan.program @stage_order #sp.grid<dp = 1, pp = 2, sp = 1> micro_batch(1) seq_length(16) chunk_length(16) vocabulary(8) {
+  // expected-error @below {{expected stage 0 at this place, found stage 1}}
+  plan.stage 1 {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+  plan.stage 0 {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}

@@ -20,7 +20,8 @@ def Plan_ProgramOp : Plan_Op<"program", [IsolatedFromAbove, Symbol, SingleBlock,
   let summary = "one training step for every rank of a grid";
   let description = [{
     `micro_batch` samples of one micro-batch and replica; `seq_length` the global L; `chunk_length`
-    positions of one rank, C = ceil(L / P); `vocabulary` rows of the word embedding.
+    positions of one rank, C = ceil(L / P); `vocabulary` rows of the word embedding. The body has a `plan.stage` for each
+    pipeline stage of the grid, in order.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, SP_GridAttr:$grid, I64Attr:$micro_batch, I64Attr:$seq_length,
                        I64Attr:$chunk_length, I64Attr:$vocabulary);
