@@ -86,6 +86,19 @@ static LogicalResult verifyTurns(StageOp op) {
   return success();
 }
 
+/// Ranks of one stage can share its update, and the order of the axes is that of a group's members.
+static LogicalResult verifyShardAxes(StageOp op) {
+  using seqpar::sp::Axis;
+  ArrayRef<int32_t> axes = op.getShardAxes();
+  constexpr auto kDp = static_cast<int32_t>(Axis::DP), kSp = static_cast<int32_t>(Axis::SP);
+  bool known = llvm::all_of(axes, [&](int32_t axis) { return axis == kDp || axis == kSp; });
+  if (!known || (axes.size() > 1 && axes != ArrayRef{kDp, kSp}))
+    return op.emitOpError("expected shard axes dp (")
+           << kDp << ") and sp (" << kSp << "), each at most once and in this order, found ["
+           << axes << "]";
+  return success();
+}
+
 LogicalResult StageOp::verify() {
   auto stages = cast<ProgramOp>((*this)->getParentOp()).getBody().getOps<StageOp>();
   int64_t position = std::distance(stages.begin(), llvm::find(stages, *this));
@@ -101,6 +114,10 @@ LogicalResult StageOp::verify() {
   constexpr int64_t kMostSlots = 1 << 20; // sizes stay far from overflow
   if (int64_t slots = getSlots(); slots < 1 || slots > kMostSlots)
     return emitOpError("expected from 1 to ") << kMostSlots << " slots, found " << slots;
+  if (int64_t bytes = getBucketBytes(); bytes < 0)
+    return emitOpError("expected at least 0 bucket bytes, found ") << bytes;
+  if (failed(verifyShardAxes(*this)))
+    return failure();
   return getOrder() ? verifyTurns(*this) : success();
 }
 

@@ -317,3 +317,51 @@ plan.program @stage_order #sp.grid<dp = 1, pp = 2, sp = 1> micro_batch(1) seq_le
     }
   }
 }
+
+// -----
+
+plan.program @shard_axes_order #sp.grid<dp = 2, pp = 1, sp = 2> micro_batch(1) seq_length(16) chunk_length(8) vocabulary(8) {
+  // expected-error @below {{expected shard axes dp (0) and sp (2), each at most once and in this order, found [2, 0]}}
+  plan.stage 0 attributes {shard_axes = array<i32: 2, 0>} {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+plan.program @shard_axes_twice #sp.grid<dp = 2, pp = 1, sp = 2> micro_batch(1) seq_length(16) chunk_length(8) vocabulary(8) {
+  // expected-error @below {{expected shard axes dp (0) and sp (2), each at most once and in this order, found [2, 2]}}
+  plan.stage 0 attributes {shard_axes = array<i32: 2, 2>} {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+plan.program @shard_axes_stages #sp.grid<dp = 2, pp = 1, sp = 2> micro_batch(1) seq_length(16) chunk_length(8) vocabulary(8) {
+  // expected-error @below {{expected shard axes dp (0) and sp (2), each at most once and in this order, found [0, 1]}}
+  plan.stage 0 attributes {shard_axes = array<i32: 0, 1>} {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}
+
+// -----
+
+plan.program @bucket_bytes #sp.grid<dp = 2, pp = 1, sp = 2> micro_batch(1) seq_length(16) chunk_length(8) vocabulary(8) {
+  // expected-error @below {{expected at least 0 bucket bytes, found -1}}
+  plan.stage 0 attributes {bucket_bytes = -1 : i64} {
+    plan.micro_batch {
+    }
+    plan.update {
+    }
+  }
+}

@@ -49,7 +49,7 @@ def Plan_StageOp : Plan_Op<"stage", [HasParent<"ProgramOp">, SingleBlock, NoTerm
     ```
 
     `bucket_bytes`: gradients are reduced in groups of about that size; 0: in as few as can be. `shard_axes`: the ranks of
-    a group over these axes share the update (ZeRO-1): each has a shard of every `plan.range sharded`.
+    a group over these axes, dp, sp or both, share the update (ZeRO-1): each has a shard of every `plan.range sharded`.
   }];
   let arguments = (ins I64Attr:$index, DefaultValuedAttr<I64Attr, "1">:$slots,
                        OptionalAttr<DenseI32ArrayAttr>:$order, OptionalAttr<I64Attr>:$cost,
