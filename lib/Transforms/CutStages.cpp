@@ -11,6 +11,7 @@
 // the next one writes it again, the update for the last.
 //
 //===----------------------------------------------------------------------===//
+#include "SumStages.h"
 #include "seqpar/Transforms/CutPoints.h"
 #include "seqpar/Transforms/LayoutUtils.h"
 #include "seqpar/Transforms/Passes.h"
@@ -47,7 +48,8 @@ public:
       return failure();
     findTies();
     for (stage = 0; stage < stages; ++stage)
-      buildStage();
+      if (failed(buildStage()))
+        return failure();
     step.erase();
     return success();
   }
@@ -63,12 +65,12 @@ private:
     return stageOf.lookup(value.getDefiningOp());
   }
 
-  void buildStage();
+  LogicalResult buildStage();
   void buildOp(Operation &op);
   void buildAccumulate(nn::AccumulateOp op);
   void buildCut(nn::CutOp cut);
-  void buildUpdate(Block &update);
-  void buildNorm(nn::GlobalNormOp op);
+  LogicalResult buildUpdate(Block &update);
+  LogicalResult buildNorm(nn::GlobalNormOp op);
   Value receive(nn::CutOp cut, int64_t tag, function_ref<void()> between);
 
   nn::StepOp step;
@@ -159,7 +161,7 @@ void StageCutter::findTies() {
 // One stage
 //===----------------------------------------------------------------------===//
 
-void StageCutter::buildStage() {
+LogicalResult StageCutter::buildStage() {
   mapping.clear();
   builder.setInsertionPoint(step);
   std::string name = (step.getSymName() + ".stage" + Twine(stage)).str();
@@ -175,7 +177,7 @@ void StageCutter::buildStage() {
   for (Operation &op : block)
     buildOp(op);
   builder.setInsertionPointToEnd(&part.getUpdate().front());
-  buildUpdate(step.getUpdate().front());
+  return buildUpdate(step.getUpdate().front());
 }
 
 void StageCutter::buildOp(Operation &op) {
@@ -237,7 +239,7 @@ void StageCutter::buildCut(nn::CutOp cut) {
 // The update
 //===----------------------------------------------------------------------===//
 
-void StageCutter::buildUpdate(Block &update) {
+LogicalResult StageCutter::buildUpdate(Block &update) {
   if (stage > 0)
     sp::WaitOp::create(builder, step.getLoc(), TypeRange(), ValueRange(), ValueRange(),
                        getGradientTag(stage - 1),
@@ -248,7 +250,8 @@ void StageCutter::buildUpdate(Block &update) {
       own.insert(parameter.getParameterName());
   for (Operation &op : update) {
     if (auto norm = dyn_cast<nn::GlobalNormOp>(op)) {
-      buildNorm(norm);
+      if (failed(buildNorm(norm)))
+        return failure();
       continue;
     }
     auto gradient = dyn_cast<nn::GradientOp>(op);
@@ -258,18 +261,20 @@ void StageCutter::buildUpdate(Block &update) {
     if (isOwn)
       builder.clone(op, mapping);
   }
+  return success();
 }
 
 /// Of a parameter that several stages hold, the first has the gradient in its norm.
-void StageCutter::buildNorm(nn::GlobalNormOp op) {
+LogicalResult StageCutter::buildNorm(nn::GlobalNormOp op) {
   SmallVector<Value> gradients;
   for (Value gradient : op.getGradients()) {
     if (!mapping.contains(gradient))
       continue;
-    Operation *definition = gradient.getDefiningOp();
-    if (auto reduce = dyn_cast<sp::AllReduceOp>(definition))
-      definition = reduce.getInput().getDefiningOp();
-    auto tie = ties.find(cast<nn::GradientOp>(definition).getParameterName());
+    nn::GradientOp definition = findGradient(gradient);
+    if (!definition)
+      return op.emitOpError(
+          "expected the gradients of parameters: nn.gradient, or sp.all_reduce of one");
+    auto tie = ties.find(definition.getParameterName());
     if (tie != ties.end()) {
       int64_t tag = getActivationTag(stages - 1);
       for (auto other = ties.begin(); other != tie; ++other)
@@ -286,6 +291,7 @@ void StageCutter::buildNorm(nn::GlobalNormOp op) {
   auto norm = nn::GlobalNormOp::create(builder, op.getLoc(), op.getResult().getType(), gradients,
                                        /*over_stages=*/true);
   mapping.map(op.getResult(), norm.getResult());
+  return success();
 }
 
 namespace {

@@ -238,7 +238,25 @@ struct Localize : seqpar::impl::LocalizeBase<Localize> {
       lowering.getParameter(accumulate.getParameterName()).setPartialAxes(axes);
     }
     for (auto sum : step.getUpdate().getOps<sp::SumStagesOp>())
-      lowering.getParameter(getSummedParameter(sum)).setStages(sum.getStages());
+      if (failed(noteStages(sum, step.getStage().value_or(0), lowering)))
+        return failure();
+    return success();
+  }
+
+  /// The stages that hold a parameter: those that sum up its gradient.
+  LogicalResult noteStages(sp::SumStagesOp op, int32_t stage, PlanLowering &lowering) {
+    nn::GradientOp gradient = findGradient(op.getInput());
+    if (!gradient)
+      return op.emitOpError(
+          "expected the gradient of a parameter: nn.gradient, or sp.all_reduce of one");
+    plan::ParameterOp parameter = lowering.getParameter(gradient.getParameterName());
+    if (!parameter)
+      return gradient.emitOpError("names '")
+             << gradient.getParameterName() << "', which is no parameter of this step";
+    if (!llvm::is_contained(op.getStages(), stage))
+      return op.emitOpError("expected stage ")
+             << stage << ", that of its step, among those that sum up";
+    parameter.setStages(op.getStages());
     return success();
   }
 

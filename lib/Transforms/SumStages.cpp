@@ -9,11 +9,10 @@
 using namespace mlir;
 using namespace seqpar;
 
-StringRef seqpar::getSummedParameter(sp::SumStagesOp op) {
-  Operation *definition = op.getInput().getDefiningOp();
-  if (auto reduce = dyn_cast<sp::AllReduceOp>(definition))
-    definition = reduce.getInput().getDefiningOp();
-  return cast<nn::GradientOp>(definition).getParameterName();
+nn::GradientOp seqpar::findGradient(Value value) {
+  while (auto reduce = value.getDefiningOp<sp::AllReduceOp>())
+    value = reduce.getInput();
+  return value.getDefiningOp<nn::GradientOp>();
 }
 
 /// That of the first parameter that these stages hold; groups that share it take turns.

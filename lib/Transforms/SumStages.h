@@ -7,8 +7,9 @@
 
 namespace seqpar {
 
-/// The parameter whose gradient is summed: of the nn.gradient behind the op's operand.
-llvm::StringRef getSummedParameter(sp::SumStagesOp op);
+/// The nn.gradient that a value of the update is or, by sp.all_reduce, comes from; null for
+/// another.
+nn::GradientOp findGradient(mlir::Value value);
 
 /// Builds at the lowering's position the exchange of a group's gradients, which lie alike in all of
 /// its stages, and their sum in the order of the stages: of this rank's shard, or of all some rows

@@ -61,3 +61,24 @@ nn.step @border {
   nn.accumulate "w", %g : tensor<8x8xf32>
 } update {
 }
+
+// -----
+
+// A norm of something else than gradients: of which stage it is, nobody knows.
+
+nn.step @norm {
+  %w = nn.parameter "w" zeros : tensor<8x8xf32>
+  %ids = nn.input tokens : tensor<2x4xi32>
+  %e = nn.embedding %ids, %w : (tensor<2x4xi32>, tensor<8x8xf32>) -> tensor<2x4x8xf32>
+  %x = nn.cut %e from 0 to 1 : tensor<2x4x8xf32>
+  nn.backward
+  %d = nn.cut %x from 1 to 0 : tensor<2x4x8xf32>
+  %g = nn.embedding_grad %d, %ids : (tensor<2x4x8xf32>, tensor<2x4xi32>) -> tensor<8x8xf32>
+  nn.accumulate "w", %g : tensor<8x8xf32>
+} update {
+  %dw = nn.gradient "w" : tensor<8x8xf32>
+  %twice = nn.add %dw, %dw : tensor<8x8xf32>
+  // expected-error @below {{expected the gradients of parameters: nn.gradient, or sp.all_reduce of one}}
+  %norm = nn.global_norm %twice : (tensor<8x8xf32>) -> tensor<f32>
+  nn.adamw "w", %dw, %norm beta1(0.9) beta2(0.999) eps(1.0e-8) : tensor<8x8xf32>, tensor<f32>
+}
