@@ -71,7 +71,7 @@ private:
   void buildCut(nn::CutOp cut);
   LogicalResult buildUpdate(Block &update);
   LogicalResult buildNorm(nn::GlobalNormOp op);
-  Value receive(nn::CutOp cut, int64_t tag, function_ref<void()> between);
+  void waitForSent(int64_t tag);
 
   nn::StepOp step;
   Block &block;
@@ -200,15 +200,12 @@ void StageCutter::buildAccumulate(nn::AccumulateOp op) {
     nn::AccumulateOp::create(builder, op.getLoc(), op.getParameterName(), contributions);
 }
 
-/// Begins to receive, does what is `between`, and waits.
-Value StageCutter::receive(nn::CutOp cut, int64_t tag, function_ref<void()> between) {
-  Type type = cut.getResult().getType();
-  auto received = sp::ReceiveOp::create(builder, cut.getLoc(), type, Value(), cut.getFrom(), tag);
-  between();
-  auto wait = sp::WaitOp::create(builder, cut.getLoc(), TypeRange(type), received.getResult(),
-                                 ValueRange(), tag,
-                                 /*skip_last=*/false);
-  return wait.getResult(0);
+/// Keeps what the micro-batch has sent with this tag until here.
+void StageCutter::waitForSent(int64_t tag) {
+  for (auto send : builder.getBlock()->getOps<sp::SendOp>())
+    if (static_cast<int64_t>(send.getTag()) == tag)
+      sp::WaitOp::create(builder, send.getLoc(), TypeRange(), ValueRange(), send.getInput(), tag,
+                         /*skip_last=*/false);
 }
 
 void StageCutter::buildCut(nn::CutOp cut) {
@@ -222,17 +219,13 @@ void StageCutter::buildCut(nn::CutOp cut) {
   }
   if (to != stage)
     return;
-  Value arrived = receive(cut, tag, [&] {
-    if (forward)
-      return;
-    int64_t sentTag = getActivationTag(boundary);
-    for (auto send : builder.getBlock()->getOps<sp::SendOp>())
-      if (static_cast<int64_t>(send.getTag()) == sentTag)
-        sp::WaitOp::create(builder, send.getLoc(), TypeRange(), ValueRange(), send.getInput(),
-                           sentTag,
-                           /*skip_last=*/false);
-  });
-  mapping.map(cut.getResult(), arrived);
+  Type type = cut.getResult().getType();
+  auto received = sp::ReceiveOp::create(builder, cut.getLoc(), type, Value(), from, tag);
+  if (!forward)
+    waitForSent(getActivationTag(boundary));
+  auto arrived = sp::WaitOp::create(builder, cut.getLoc(), TypeRange(type), received.getResult(),
+                                    ValueRange(), tag, /*skip_last=*/false);
+  mapping.map(cut.getResult(), arrived.getResult(0));
 }
 
 //===----------------------------------------------------------------------===//
