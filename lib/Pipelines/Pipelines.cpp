@@ -65,7 +65,7 @@ static void buildPlan(OpPassManager &manager, const CompileOptions &options) {
     precision.dtype = options.dtype;
     manager.addPass(createMixedPrecision(precision));
   }
-  if (options.recompute == "rows")
+  if (options.recompute)
     manager.addPass(createRecomputeRows());
   manager.addPass(createFuseRows());
   manager.addPass(createOverlap());
@@ -148,7 +148,8 @@ struct PhaseOptions : PassPipelineOptions<PhaseOptions> {
   Option<int64_t> batch{*this, "batch", llvm::cl::init(1), llvm::cl::desc("samples of one micro-batch")};
   Option<int64_t> microBatches{*this, "micro-batches", llvm::cl::init(1),
                                llvm::cl::desc("micro-batches of one step and replica")};
-  Option<std::string> recompute{*this, "recompute", llvm::cl::init("rows"), llvm::cl::desc("rows or none")};
+  Option<bool> recompute{*this, "recompute", llvm::cl::init(true),
+                         llvm::cl::desc("compute cheap values again in the backward")};
   Option<std::string> schedule{*this, "schedule", llvm::cl::init("1f1b"), llvm::cl::desc("1f1b or gpipe")};
   Option<int64_t> seqLength{*this, "seq-length", llvm::cl::init(128), llvm::cl::desc("positions of one sample")};
   Option<int64_t> chunk{*this, "chunk", llvm::cl::init(128), llvm::cl::desc("masked rows computed at a time")};

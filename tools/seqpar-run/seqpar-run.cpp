@@ -32,7 +32,7 @@ struct Options {
   std::string model;
   CompileOptions compile;
   int64_t microBatch = 0, globalBatch = 0, seqLength = 0;
-  std::string emitProgram, compileTo;
+  std::string recompute = "rows", emitProgram, compileTo;
   bool listPhases = false;
   rt::RunOptions run;
 };
@@ -69,7 +69,7 @@ void addCompileOptions(CLI::App &app, Options &options) {
   app.add_option("--schedule", options.compile.schedule,
                  "order of micro-batches in a pipeline: 1f1b, or gpipe (all forwards first)")
       ->check(CLI::IsMember({"1f1b", "gpipe"}))->group("Compile")->capture_default_str();
-  app.add_option("--recompute", options.compile.recompute,
+  app.add_option("--recompute", options.recompute,
                  "rows: cheap values are computed again in the backward instead of being kept; or none")
       ->check(CLI::IsMember({"rows", "none"}))->group("Compile")->capture_default_str();
   app.add_option("--emit-program", options.emitProgram, "write the compiled program to this file")->group("Compile");
@@ -196,6 +196,7 @@ int run(Options &options, rt::Processes &processes) {
   if (options.model.empty())
     usage("MODEL is required: a model file or a program");
   rt::checkRunOptions(options.run);
+  options.compile.recompute = options.recompute == "rows";
   if (!options.compileTo.empty() && !tool::isProgramFile(options.model)) {
     checkPhase(options.compileTo);
     resolveBatch(options);

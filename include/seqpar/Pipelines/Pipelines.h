@@ -29,7 +29,7 @@ struct CompileOptions {
   std::string attention = "ring"; ///< or "all-gather"
   bool zero = true;               ///< ranks over dp and sp share the update (ZeRO-1)
   int64_t bucketBytes = 25 << 20; ///< of gradients that are reduced together; 0: no limit
-  std::string recompute = "rows"; ///< what the backward computes again instead of keeping it; or "none"
+  bool recompute = true;          ///< the backward computes cheap values again instead of keeping them
   std::string schedule = "1f1b";  ///< of micro-batches in a pipeline, or "gpipe"
   std::vector<std::string> cpuTargets = {"x86-64-v4", "x86-64-v3"};
   std::vector<std::string> cudaArchitectures; ///< empty: no code for CUDA
