@@ -7,6 +7,7 @@
 //
 //===------------------------------------------------------------------------------------------===//
 
+#include "seqpar/Dialect/NN/Dropout.h"
 #include "seqpar/Transforms/Passes.h"
 
 using namespace mlir;
@@ -46,9 +47,10 @@ private:
     if (failed(atLeastOne("batch", batch)) || failed(atLeastOne("seq-length", seqLength)) ||
         failed(atLeastOne("chunk", chunk)))
       return failure();
-    if (!(dropout >= 0 && dropout < 1))
+    if (!isDropoutRate(dropout))
       return emitError(getOperation().getLoc())
-             << "bind-shapes: dropout must be at least 0 and below 1, but is " << double(dropout);
+             << "bind-shapes: dropout must be at least 0 and below 1 in single precision, but is "
+             << double(dropout);
     return success();
   }
 

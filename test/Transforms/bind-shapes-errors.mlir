@@ -3,14 +3,15 @@
 // RUN: not seqpar-opt %s --bind-shapes="seq-length=-1" 2>&1 | FileCheck %s --check-prefix=LENGTH
 // RUN: not seqpar-opt %s --bind-shapes="chunk=99999999999" 2>&1 | FileCheck %s --check-prefix=CHUNK
 // RUN: not seqpar-opt %s --bind-shapes="dropout=1.0" 2>&1 | FileCheck %s --check-prefix=DROPOUT
+// RUN: not seqpar-opt %s --bind-shapes="dropout=0.99999999999" 2>&1 | FileCheck %s --check-prefix=DROPOUT
 // RUN: not seqpar-opt %s --bind-shapes="dropout=nan" 2>&1 | FileCheck %s --check-prefix=NAN
 // RUN: not seqpar-opt %models/bert-tiny.mlir --bind-shapes="batch=2147483647 seq-length=512" 2>&1 | FileCheck %s --check-prefix=LARGE
 // LARGE: error: 'nn.embedding' op has a result of type 'tensor<2147483647x512x128xf32>', but a tensor may have 1 to 2^40 elements: use a smaller batch or sequence length
 // BATCH: error: bind-shapes: batch must be from 1 to 2147483647, but is 0
 // LENGTH: error: bind-shapes: seq-length must be from 1 to 2147483647, but is -1
 // CHUNK: error: bind-shapes: chunk must be from 1 to 2147483647, but is 99999999999
-// DROPOUT: error: bind-shapes: dropout must be at least 0 and below 1, but is 1.000000e+00
-// NAN: error: bind-shapes: dropout must be at least 0 and below 1, but is nan
+// DROPOUT: error: bind-shapes: dropout must be at least 0 and below 1 in single precision, but is 1.000000e+00
+// NAN: error: bind-shapes: dropout must be at least 0 and below 1 in single precision, but is nan
 
 nn.model @too_few_positions {
   %positions = nn.input positions : tensor<?x?xi32>

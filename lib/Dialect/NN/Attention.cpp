@@ -1,5 +1,6 @@
 //===- Attention.cpp - Multi-head attention ---------------------------------------------------===//
 
+#include "seqpar/Dialect/NN/Dropout.h"
 #include "seqpar/Dialect/NN/NN.h"
 
 using namespace mlir;
@@ -14,8 +15,9 @@ template <typename OpT> static LogicalResult verifyAttention(OpT op, Value lse) 
   if (heads < 1 || (!ShapedType::isDynamic(hidden) && hidden % heads != 0))
     return op.emitOpError() << "the number of heads must divide the hidden size " << hidden
                             << ", but is " << heads;
-  if (!(rate >= 0 && rate < 1) || site < 0)
-    return op.emitOpError() << "rate must be at least 0 and below 1 and site at least 0, but are "
+  if (!isDropoutRate(rate) || site < 0)
+    return op.emitOpError() << "rate must be at least 0 and below 1 in single precision and site "
+                               "at least 0, but are "
                             << rate << " and " << site;
   if (lse && cast<ShapedType>(lse.getType()).getDimSize(1) != heads)
     return op.emitOpError() << "the log-sum-exp must have extent " << heads

@@ -1,5 +1,6 @@
 //===- Elementwise.cpp - GeLU, tanh, sum, dropout ---------------------------------------------===//
 
+#include "seqpar/Dialect/NN/Dropout.h"
 #include "seqpar/Dialect/NN/NN.h"
 
 using namespace mlir;
@@ -14,11 +15,11 @@ static std::string elementwiseRule(Operation *op) {
   return rule + "->" + factors;
 }
 
-/// A rate is a probability below 1.
 static LogicalResult verifyDropout(Operation *op, const APFloat &rate, int64_t site) {
   double value = rate.convertToDouble();
-  if (!(value >= 0 && value < 1))
-    return op->emitOpError() << "rate must be at least 0 and below 1, but is " << value;
+  if (!isDropoutRate(value))
+    return op->emitOpError() << "rate must be at least 0 and below 1 in single precision, but is "
+                             << value;
   if (site < 0 || site > 0xffff)
     return op->emitOpError() << "site must be from 0 to 65535, but is " << site;
   return success();

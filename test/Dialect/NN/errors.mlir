@@ -149,8 +149,28 @@ nn.model @same_name {
 // -----
 
 %x = nn.parameter "x" zeros : tensor<2x8x64xf32>
-// expected-error @below {{rate must be at least 0 and below 1, but is 1.0}}
+// expected-error @below {{rate must be at least 0 and below 1 in single precision, but is 1.0}}
 %y = nn.dropout %x rate(1.0) : tensor<2x8x64xf32>
+
+// -----
+
+// Rounded to single precision it is 1, and what is kept would be divided by 0.
+%x = nn.parameter "x" zeros : tensor<2x8x64xf32>
+// expected-error @below {{rate must be at least 0 and below 1 in single precision, but is 1.0}}
+%y = nn.dropout %x rate(0.99999999999) : tensor<2x8x64xf32>
+
+// -----
+
+%x = nn.parameter "x" zeros : tensor<2x8x64xf32>
+// expected-error @below {{rate must be at least 0 and below 1 in single precision, but is 1.0}}
+%y = nn.dropout_grad %x rate(0.99999999999) : tensor<2x8x64xf32>
+
+// -----
+
+%x = nn.parameter "x" zeros : tensor<2x8x64xf32>
+%mask = nn.input padding_mask : tensor<2x8xi32>
+// expected-error @below {{rate must be at least 0 and below 1 in single precision and site at least 0, but are 1.0}}
+%y = nn.attention %x, %x, %x, %mask heads(4) rate(0.99999999999) : (tensor<2x8x64xf32>, tensor<2x8x64xf32>, tensor<2x8x64xf32>, tensor<2x8xi32>) -> tensor<2x8x64xf32>
 
 // -----
 
