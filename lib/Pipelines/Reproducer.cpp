@@ -33,6 +33,15 @@ static PhaseFailure::Kind classify(bool finished, bool passed, StringRef lastPas
   return passed || lastPass.starts_with("verify-") ? PhaseFailure::Invalid : PhaseFailure::Refused;
 }
 
+/// An old file must not pass for the new one that cannot be written. What is no file of its own (a
+/// link, a pipe) stays.
+static void removeOld(StringRef file) {
+  llvm::sys::fs::file_status status;
+  if (!llvm::sys::fs::status(file, status, /*follow=*/false) &&
+      status.type() == llvm::sys::fs::file_type::regular_file)
+    llvm::sys::fs::remove(file);
+}
+
 std::optional<PhaseFailure> seqpar::runPhase(PassManager &manager, ModuleOp module,
                                              StringRef path) {
   PhaseFailure failure;
@@ -54,6 +63,7 @@ std::optional<PhaseFailure> seqpar::runPhase(PassManager &manager, ModuleOp modu
     return failure;
   // Run again, it verifies after each pass: which one it was is what one wants to know.
   std::string file = path.empty() ? kReproducerName.str() : path.str();
+  removeOld(file);
   makeReproducer(ModuleOp::getOperationName(), manager.getPasses(), *before, file,
                  /*disableThreads=*/true, /*verifyPasses=*/true);
   if (llvm::sys::fs::exists(file))

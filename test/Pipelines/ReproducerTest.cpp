@@ -10,6 +10,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -92,6 +94,20 @@ protected:
     return failure;
   }
 
+  /// While it lives, no file can be opened.
+  class NoFiles {
+  public:
+    NoFiles() {
+      getrlimit(RLIMIT_NOFILE, &before);
+      rlimit none = {0, before.rlim_max};
+      setrlimit(RLIMIT_NOFILE, &none);
+    }
+    ~NoFiles() { setrlimit(RLIMIT_NOFILE, &before); }
+
+  private:
+    rlimit before = {};
+  };
+
   static std::string read(const std::string &path) {
     std::ifstream file(path);
     std::stringstream text;
@@ -153,6 +169,19 @@ TEST_F(Reproducer, IsLeftOfACrash) {
   failure = run(Behaviour::Aborts, "named.mlir");
   ASSERT_TRUE(failure);
   EXPECT_EQ(failure->reproducer, "named.mlir");
+}
+
+TEST_F(Reproducer, AnOldOneDoesNotPassForOneThatCannotBeWritten) {
+  std::ofstream("named.mlir") << "old";
+  std::optional<PhaseFailure> failure;
+  {
+    NoFiles noFiles;
+    failure = run(Behaviour::BreaksItsPromise, "named.mlir");
+  }
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->kind, PhaseFailure::Invalid);
+  EXPECT_EQ(failure->reproducer, "");
+  EXPECT_FALSE(std::filesystem::exists("named.mlir"));
 }
 
 } // namespace

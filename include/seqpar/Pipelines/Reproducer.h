@@ -29,7 +29,7 @@ struct PhaseFailure {
 ///
 /// What failed is left as a reproducer, the module before the phase and the passes: in the file
 /// `path` if there is one, else in kReproducerName, unless a pass has refused its input, whose
-/// error says what to change.
+/// error says what to change. An old file of that name goes even if the new one cannot be written.
 std::optional<PhaseFailure> runPhase(mlir::PassManager &manager, mlir::ModuleOp module,
                                      llvm::StringRef path);
 
