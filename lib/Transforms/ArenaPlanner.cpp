@@ -14,7 +14,7 @@ using llvm::SmallVector;
 /// Attempts to improve on the best of the fixed orders.
 static constexpr int kRepairs = 64;
 
-int64_t seqpar::computeArenaLowerBound(ArrayRef<ArenaItem> items, int64_t *peak) {
+int64_t seqpar::computeArenaLowerBound(ArrayRef<ArenaItem> items) {
   // Ends sort behind starts of the same time: both items live then.
   SmallVector<std::pair<int64_t, int64_t>> events;
   for (const ArenaItem &item : items) {
@@ -25,11 +25,7 @@ int64_t seqpar::computeArenaLowerBound(ArrayRef<ArenaItem> items, int64_t *peak)
   int64_t live = 0, most = 0;
   for (auto [time, bytes] : events) {
     live += bytes;
-    if (live <= most)
-      continue;
-    most = live;
-    if (peak)
-      *peak = time / 2;
+    most = std::max(most, live);
   }
   return most;
 }

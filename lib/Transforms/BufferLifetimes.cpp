@@ -3,7 +3,6 @@
 
 #include "BufferAccess.h"
 #include "seqpar/Dialect/Plan/Memory.h"
-#include "seqpar/Transforms/Locations.h"
 #include "seqpar/Transforms/SegmentLayout.h"
 
 #include "llvm/ADT/DenseMap.h"
@@ -14,18 +13,18 @@ using namespace seqpar;
 namespace {
 struct Times {
   DenseMap<Operation *, std::pair<int64_t, int64_t>> of; ///< an op's own time and that of its end
+  int64_t count = 0;
 };
 } // namespace
 
-static void number(Block &block, Times &times, SmallVectorImpl<Operation *> &opAt) {
+static void number(Block &block, Times &times) {
   for (Operation &op : block) {
-    int64_t start = opAt.size();
-    opAt.push_back(&op);
+    int64_t start = times.count++;
     if (!isa<plan::RowsOp>(op))
       for (Region &region : op.getRegions())
         for (Block &inner : region)
-          number(inner, times, opAt);
-    times.of[&op] = {start, static_cast<int64_t>(opAt.size()) - 1};
+          number(inner, times);
+    times.of[&op] = {start, times.count - 1};
   }
 }
 
@@ -60,8 +59,8 @@ static Lifetime getKind(const ArenaItem &item, bool wholeStep, int64_t backward,
 BufferLifetimes seqpar::computeBufferLifetimes(plan::StageOp stage) {
   BufferLifetimes lifetimes;
   Times times;
-  number(stage.getBody().front(), times, lifetimes.opAt);
-  int64_t last = lifetimes.opAt.size(), backward = last, update = last;
+  number(stage.getBody().front(), times);
+  int64_t last = times.count, backward = last, update = last;
   for (Operation &part : stage.getBody().front()) {
     if (isa<plan::UpdateOp>(part))
       update = times.of.lookup(&part).first;
@@ -86,37 +85,4 @@ BufferLifetimes seqpar::computeBufferLifetimes(plan::StageOp stage) {
 
 int64_t BufferLifetimes::getLowerBound(int64_t slots) const {
   return slots == 1 ? computeArenaLowerBound(items) : computeSlotLowerBound(items, kinds, slots);
-}
-
-MemoryReport seqpar::computeMemoryReport(plan::StageOp stage) {
-  BufferLifetimes lifetimes = computeBufferLifetimes(stage);
-  MemoryReport report = {};
-  report.arena = stage.getArenaBytes().value_or(0);
-  report.parameters = stage.getParameterBytes().value_or(0);
-  report.gradients = stage.getGradientBytes().value_or(0);
-  report.optimizerState = stage.getOptimizerStateBytes().value_or(0);
-  report.inputs = stage.getInputBytes().value_or(0);
-  int64_t peak = 0;
-  int64_t slots = stage.getSlots(), otherSlots = 0;
-  computeArenaLowerBound(lifetimes.items, &peak);
-  report.arenaLowerBound = lifetimes.getLowerBound(slots);
-  SmallVector<ArenaItem> inTransit;
-  for (auto [buffer, item, kind] : llvm::zip(lifetimes.buffers, lifetimes.items, lifetimes.kinds)) {
-    if (buffer.getCommunication()) {
-      inTransit.push_back(item);
-      otherSlots += kind == Lifetime::Stash ? (slots - 1) * item.bytes : 0;
-    }
-    if (item.start > peak || item.end < peak)
-      continue;
-    std::string name = buffer.getValue().str(), location = describeLocation(buffer.getLoc());
-    report.peakValues.push_back(
-        {name + (name.empty() || location.empty() ? "" : " ") + location, item.bytes});
-  }
-  report.communication = computeArenaLowerBound(inTransit) + otherSlots;
-  report.activations = report.arena - report.communication;
-  llvm::stable_sort(report.peakValues,
-                    [](const PeakValue &a, const PeakValue &b) { return a.bytes > b.bytes; });
-  if (!lifetimes.opAt.empty())
-    report.peakLocation = describeLocation(lifetimes.opAt[peak]->getLoc());
-  return report;
 }

@@ -20,9 +20,8 @@ struct ArenaPlan {
   int64_t bytes = 0;                  ///< of the whole arena
 };
 
-/// The largest sum of bytes that live at one time: no arena is smaller. `peak`, when given, gets
-/// the first such time.
-int64_t computeArenaLowerBound(llvm::ArrayRef<ArenaItem> items, int64_t *peak = nullptr);
+/// The largest sum of bytes that live at one time: no arena is smaller.
+int64_t computeArenaLowerBound(llvm::ArrayRef<ArenaItem> items);
 
 /// Places items greedily, each in the smallest hole that fits between those already placed which
 /// live at a common time (Pisarchyk and Lee 2020, greedy by size, with best fit), in several
