@@ -11,7 +11,7 @@ using namespace seqpar;
 using llvm::ArrayRef;
 using llvm::SmallVector;
 
-/// Attempts to improve on the best of the fixed orders.
+/// Attempts to improve on the fixed orders, an equal share of each.
 static constexpr int kRepairs = 64;
 
 int64_t seqpar::computeArenaLowerBound(ArrayRef<ArenaItem> items) {

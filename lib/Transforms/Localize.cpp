@@ -35,6 +35,15 @@ namespace seqpar {
 using namespace mlir;
 using namespace seqpar;
 
+/// The axes over which a value is a sum of what the ranks hold.
+static SmallVector<int32_t> getPartialAxes(Type type) {
+  SmallVector<int32_t> axes;
+  if (sp::LayoutAttr layout = sp::getLayout(type))
+    for (sp::Axis axis : layout.getPartial())
+      axes.push_back(static_cast<int32_t>(axis));
+  return axes;
+}
+
 namespace {
 
 /// Clones ops of the sp and plan dialects onto local values and types.
@@ -231,11 +240,8 @@ struct Localize : seqpar::impl::LocalizeBase<Localize> {
     if (metrics.sop)
       metrics.sopScale = lowering.get(metrics.sopScale);
     for (auto accumulate : step.getMicroBatch().getOps<nn::AccumulateOp>()) {
-      sp::LayoutAttr layout = sp::getLayout(accumulate.getContributions().front().getType());
-      SmallVector<int32_t> axes;
-      for (sp::Axis axis : layout ? layout.getPartial() : ArrayRef<sp::Axis>())
-        axes.push_back(static_cast<int32_t>(axis));
-      lowering.getParameter(accumulate.getParameterName()).setPartialAxes(axes);
+      Type type = accumulate.getContributions().front().getType();
+      lowering.getParameter(accumulate.getParameterName()).setPartialAxes(getPartialAxes(type));
     }
     for (auto sum : step.getUpdate().getOps<sp::SumStagesOp>())
       if (failed(noteStages(sum, step.getStage().value_or(0), lowering)))
@@ -282,11 +288,7 @@ struct Localize : seqpar::impl::LocalizeBase<Localize> {
     bool mlm = op.getMetric() == nn::MetricKind::Mlm;
     plan::MetricOp metric = lowering.declareMetric(
         op.getLoc(), mlm ? plan::MetricKind::MlmLoss : plan::MetricKind::SopLoss, Builder(&getContext()).getF32Type());
-    SmallVector<int32_t> axes;
-    if (sp::LayoutAttr layout = sp::getLayout(op.getValue().getType()))
-      for (sp::Axis axis : layout.getPartial())
-        axes.push_back(static_cast<int32_t>(axis));
-    metric.setPartialAxes(axes);
+    metric.setPartialAxes(getPartialAxes(op.getValue().getType()));
     (mlm ? metrics.mlm : metrics.sop) = metric;
     (mlm ? metrics.mlmScale : metrics.sopScale) = op.getScale();
     lowering.setMetric(static_cast<int>(op.getMetric()), metric);

@@ -36,16 +36,13 @@ int64_t seqpar::countLive(ArrayRef<Turn> turns) {
   return most;
 }
 
-SmallVector<Turn> seqpar::getTurns(plan::StageOp stage, int64_t microBatches) {
+SmallVector<Turn> seqpar::getTurns(plan::StageOp stage) {
+  std::optional<ArrayRef<int32_t>> order = stage.getOrder();
+  if (!order)
+    return {{0, false}, {0, true}};
   SmallVector<Turn> turns;
-  if (std::optional<ArrayRef<int32_t>> order = stage.getOrder()) {
-    for (int32_t turn : *order)
-      turns.push_back({turn / 2, turn % 2 != 0});
-    return turns;
-  }
-  for (int64_t i = 0; i < microBatches; ++i)
-    for (bool backward : {false, true})
-      turns.push_back({i, backward});
+  for (int32_t turn : *order)
+    turns.push_back({turn / 2, turn % 2 != 0});
   return turns;
 }
 

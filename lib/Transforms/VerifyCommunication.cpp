@@ -11,7 +11,7 @@
 #include "seqpar/Transforms/Passes.h"
 #include "seqpar/Transforms/Turns.h"
 
-#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 #include <map>
 
@@ -83,16 +83,17 @@ private:
 
 } // namespace
 
+/// The axes of a collective; none of another op.
+static ArrayRef<int32_t> getAxes(Operation *op) {
+  return llvm::TypeSwitch<Operation *, ArrayRef<int32_t>>(op)
+      .Case<sp::AllReduceOp, sp::AllGatherOp, sp::ReduceScatterOp>(
+          [](auto collective) { return collective.getAxes(); })
+      .Default(ArrayRef<int32_t>());
+}
+
 /// Whether all stages must take part.
 static bool isOverStages(Operation *op) {
-  constexpr auto kStages = static_cast<int32_t>(sp::Axis::PP);
-  if (auto reduce = dyn_cast<sp::AllReduceOp>(op))
-    return llvm::is_contained(reduce.getAxes(), kStages);
-  if (auto gather = dyn_cast<sp::AllGatherOp>(op))
-    return llvm::is_contained(gather.getAxes(), kStages);
-  if (auto scatter = dyn_cast<sp::ReduceScatterOp>(op))
-    return llvm::is_contained(scatter.getAxes(), kStages);
-  return false;
+  return llvm::is_contained(getAxes(op), static_cast<int32_t>(sp::Axis::PP));
 }
 
 /// In a loop over masked rows, whose iterations differ by rank, nobody may communicate; in a ring
@@ -251,9 +252,6 @@ FailureOr<bool> Communications::reduce() {
   if (stages.empty())
     return false;
   const Event &first = stages[0].events[stages[0].next];
-  auto getAxes = [](Operation *op) {
-    return op->hasAttr("axes") ? op->getAttr("axes") : op->getAttr("axis");
-  };
   for (auto [stage, progress] : llvm::enumerate(stages)) {
     const Event &event = progress.events[progress.next];
     if (event.op->getName() == first.op->getName() && event.bytes == first.bytes &&

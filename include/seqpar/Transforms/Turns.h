@@ -26,9 +26,8 @@ llvm::SmallVector<Turn> makeTurns(Schedule schedule, int64_t stage, int64_t stag
 /// backward.
 int64_t countLive(llvm::ArrayRef<Turn> turns);
 
-/// The turns of a stage's order; of `microBatches` micro-batches one after the other when it has
-/// none.
-llvm::SmallVector<Turn> getTurns(plan::StageOp stage, int64_t microBatches = 1);
+/// The turns of a stage's order; both of one micro-batch when it has none.
+llvm::SmallVector<Turn> getTurns(plan::StageOp stage);
 
 /// Those of the first `most` micro-batches: what checks follow. Later ones only repeat what these
 /// do, and a step may have very many.
