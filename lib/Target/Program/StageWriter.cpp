@@ -108,7 +108,7 @@ LogicalResult BufferTable::add(Operation *op) {
   std::string key;
   llvm::raw_string_ostream(key) << static_cast<int>(place.segment) << " " << *place.offset << " "
                                 << type << " " << place.communication << " " << place.slotBytes
-                                << " " << place.name;
+                                << " " << place.sharded << " " << place.name;
   auto [known, isNew] = this->known.try_emplace(key, buffers.size());
   indices[memory] = known->second;
   if (isNew)

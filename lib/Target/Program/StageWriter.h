@@ -8,8 +8,10 @@
 
 namespace seqpar {
 
-/// Bytes of one element. Types other than those of program::DataType have none.
+/// The schema's name of a type of elements; nothing for a type that it lacks.
 std::optional<program::DataType> getDataType(mlir::Type element);
+
+/// That of the elements of a memref, which must have one, and their number.
 program::DataType getDataTypeOf(mlir::Value memory);
 int64_t getElementCount(mlir::Value memory);
 

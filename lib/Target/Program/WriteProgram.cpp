@@ -8,7 +8,8 @@ using namespace seqpar;
 
 static constexpr const char *kVersion = "0.1";
 
-/// Of the vectors of native code (force_align in the schema).
+/// Vectors of native code begin at a multiple of it in the file, so that an ELF image can be read in
+/// place. The schema does not ask for it: readers must not rely on it.
 static constexpr size_t kCodeAlignment = 64;
 
 template <typename T, typename WriteFn>
