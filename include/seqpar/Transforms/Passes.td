@@ -83,11 +83,12 @@ def MarkCuts : Pass<"mark-cuts", "::mlir::ModuleOp"> {
 def Differentiate : Pass<"differentiate", "::mlir::ModuleOp"> {
   let summary = "turn a model into a step: forward and backward of a micro-batch";
   let description = [{
-    Replaces each `nn.model` by an `nn.step`, whose first region has the model's ops, then their backward in reverse
-    order (by DifferentiableOpInterface), behind `nn.backward`, then what is accumulated. The cotangents of the model's two losses are the
-    inputs `inverse_loss_tokens` and `inverse_samples`. A value used twice gets the sum of both gradients by `nn.add`; a
-    parameter used twice gets both as contributions of its `nn.accumulate`. The backward of `nn.masked_rows` is inside
-    it. Each backward op has the source location of its forward op.
+    Replaces each `nn.model` by an `nn.step`, whose first region has the model's ops and what is accumulated of the
+    losses, then, behind `nn.backward`, the backward of the ops in reverse order (by DifferentiableOpInterface) and what
+    is accumulated of the gradients. The cotangents of the model's two losses are the inputs `inverse_loss_tokens` and
+    `inverse_samples`. A value used twice gets the sum of both gradients by `nn.add`; a parameter used twice gets both as
+    contributions of its `nn.accumulate`. The backward of `nn.masked_rows` is inside it. Each backward op has the source
+    location of its forward op.
 
     ```mlir
     // before
@@ -101,9 +102,11 @@ def Differentiate : Pass<"differentiate", "::mlir::ModuleOp"> {
       %w = nn.parameter "w" normal(0.02) decay : tensor<2x64xf32>
       %y = nn.linear %x, %w : (tensor<4x64xf32>, tensor<2x64xf32>) -> tensor<4x2xf32>
       ...
+      nn.accumulate_metric mlm %mlm scale %inverse_loss_tokens : tensor<f32>, tensor<f32>
+      nn.backward
+      ...
       %dw = nn.linear_grad_weight %dy, %x : (tensor<4x2xf32>, tensor<4x64xf32>) -> tensor<2x64xf32>
       nn.accumulate "w", %dw : tensor<2x64xf32>
-      nn.accumulate_metric mlm %mlm scale %inverse_loss_tokens : tensor<f32>, tensor<f32>
     } update {
     }
     ```
@@ -321,8 +324,9 @@ def MixedPrecision : Pass<"mixed-precision", "::mlir::ModuleOp"> {
 def RecomputeRows : Pass<"recompute-rows", "::mlir::ModuleOp"> {
   let summary = "row kernels run again in the backward instead of keeping what they make";
   let description = [{
-    Expects value form. A result of a row kernel of the forward part that the backward part reads is made again there,
-    if all that the kernel reads lives until then anyway.
+    Expects value form. The result of a row kernel of the forward part that the backward part reads is made again there,
+    if all that the kernel reads lives until then anyway. Of kernels with several results, or with one of another access
+    than `row`, all is kept. A wait that names what was sent is no read, and goes on naming that.
 
     ```mlir
     // before
@@ -338,7 +342,8 @@ def RecomputeRows : Pass<"recompute-rows", "::mlir::ModuleOp"> {
     %dh = plan.rows "gelu_grad" ... ins(%dy, %h : ...) ...
     ```
 
-    When it is done no value lives from one part into the other that a row kernel could make from values that do.
+    When it is done the backward part reads no result of a row kernel of the forward part that has one result, of access
+    `row`, and all of whose operands live until the first such read anyway.
   }];
   let dependentDialects = ["::seqpar::plan::PlanDialect"];
   let statistics = [Statistic<"numKernels", "kernels", "Number of kernels that run twice">];

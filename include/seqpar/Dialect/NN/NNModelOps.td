@@ -111,12 +111,15 @@ def NN_StepOp : NN_Op<"step", [Symbol, IsolatedFromAbove, SingleBlock, NoTermina
   let summary = "a training step";
   let description = [{
     The first region is run for each micro-batch: forward, then (behind `nn.backward`) backward. It adds to the gradients
-    (`nn.accumulate`) and to the numbers that the log shows (`nn.accumulate_metric`). The region after `update` is run once, after the last
-    micro-batch. Each parameter has exactly one `nn.accumulate`, and is updated by exactly one `nn.adamw` when there is
-    an update. `stage` numbers the steps that `cut-stages` makes of one, a pipeline stage each.
+    (`nn.accumulate`) and to the numbers that the log shows (`nn.accumulate_metric`). The region after `update` is run
+    once, after the last micro-batch. Each parameter has exactly one `nn.accumulate`, and is updated by exactly one
+    `nn.adamw` when there is an update. `stage` numbers the steps that `cut-stages` makes of one, a pipeline stage each.
 
     ```mlir
     nn.step @bert_tiny {
+      ...
+      nn.accumulate_metric mlm %mlm scale %inverse_loss_tokens : tensor<f32>, tensor<f32>
+      nn.backward
       ...
       nn.accumulate "bert.pooler.dense.bias", %db : tensor<128xf32>
     } update {

@@ -141,10 +141,13 @@ def Plan_MetricOp : Plan_Declaration<"metric"> {
 def Plan_RangeOp : Plan_Op<"range", [Pure]> {
   let summary = "a contiguous range of a segment that holds several declarations";
   let description = [{
-    Used by the update, which runs over all parameters of a kind at once:
-    `plan.range gradient at 0 : memref<27x4096xf32>`. A range of parameters or gradients that is
-    `sharded` is one of several that follow each other: that of the executing rank, whose index in its
-    group over the stage's shard axes counts them.
+    Used by the update, which runs over all parameters of a kind at once, and by the reductions of gradients:
+    `plan.range gradient at 0 : memref<27x4096xf32>`.
+
+    `sharded`, of parameters and gradients: rank i of a group over the stage's shard axes means the bytes from `offset` +
+    i * n on, n the bytes of the type. So all members together have n bytes each, one behind the other from `offset` on;
+    `plan.range` of them all, at the same offset, is not sharded. Nor are moments: a rank's optimiser state holds those
+    of its own shards alone.
   }];
   let arguments = (ins Plan_SegmentAttr:$segment, I64Attr:$offset, UnitAttr:$sharded);
   let results = (outs AnyMemRef:$result);
@@ -171,8 +174,9 @@ def Plan_BufferOp : Plan_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
   let description = [{
     Made by `bufferize`, at the first op that writes it; `assign-arena` sets the offset in bytes.
     `communication`: holds data in transit between ranks. `value` names the value of the model. `slot_bytes`: distance
-    between the copies for the stage's slots; without it all micro-batches share one. `whole_step`: shares its memory
-    with nothing, because what it holds is sent while other micro-batches run.
+    between the copies for the stage's slots; without it all micro-batches share one. `whole_step`: lives over all of a
+    step, micro-batches and update, so that it shares its memory with nothing. What it holds is still being sent while
+    other micro-batches run; all write the same copy, and wait before that for what the one before has sent.
   }];
   let arguments = (ins OptionalAttr<I64Attr>:$offset, OptionalAttr<I64Attr>:$slot_bytes, UnitAttr:$communication,
                        UnitAttr:$whole_step, DefaultValuedStrAttr<StrAttr, "">:$value);
