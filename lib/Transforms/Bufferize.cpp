@@ -406,8 +406,7 @@ LogicalResult Bufferizer::bufferizeSend(sp::SendOp op) {
     // Still on its way when the next micro-batch runs, which waits right before it writes again.
     made.setWholeStep(true);
     OpBuilder builder(made);
-    sp::WaitOp::create(builder, op.getLoc(), TypeRange(), ValueRange(), ValueRange(), op.getTag(),
-                       /*skip_last=*/false);
+    sp::WaitOp::create(builder, op.getLoc(), op.getTag());
   }
   OpBuilder builder(op);
   sp::SendOp::create(builder, op.getLoc(), buffer, op.getStage(), op.getTag());
@@ -426,8 +425,7 @@ LogicalResult Bufferizer::bufferizeWait(sp::WaitOp op) {
   for (auto [received, result] : llvm::zip(op.getReceived(), op.getResults()))
     buffers[result] = getBuffer(received);
   OpBuilder builder(op);
-  sp::WaitOp::create(builder, op.getLoc(), TypeRange(), ValueRange(), ValueRange(), op.getTag(),
-                     op.getSkipLast());
+  sp::WaitOp::create(builder, op.getLoc(), op.getTag(), op.getSkipLast());
   return success();
 }
 

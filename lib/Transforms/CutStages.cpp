@@ -234,9 +234,7 @@ void StageCutter::buildCut(nn::CutOp cut) {
 
 LogicalResult StageCutter::buildUpdate(Block &update) {
   if (stage > 0)
-    sp::WaitOp::create(builder, step.getLoc(), TypeRange(), ValueRange(), ValueRange(),
-                       getGradientTag(stage - 1),
-                       /*skip_last=*/false);
+    sp::WaitOp::create(builder, step.getLoc(), getGradientTag(stage - 1));
   llvm::DenseSet<StringRef> own;
   for (auto parameter : block.getOps<nn::ParameterOp>())
     if (usesInStage(parameter, stage))

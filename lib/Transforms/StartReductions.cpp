@@ -67,8 +67,7 @@ private:
   void start(Operation *reduction, Operation *after) {
     int64_t tag = nextTag++;
     OpBuilder builder(reduction);
-    sp::WaitOp::create(builder, reduction->getLoc(), TypeRange(), ValueRange(), ValueRange(), tag,
-                       /*skip_last=*/false);
+    sp::WaitOp::create(builder, reduction->getLoc(), tag);
     // Behind those that begin at the same place: they keep their order.
     while (starts.contains(after->getNextNode()))
       after = after->getNextNode();

@@ -54,8 +54,7 @@ public:
       sp::SendOp::create(builder, loc, range, stage, tags.back());
     }
     for (int64_t tag : tags)
-      sp::WaitOp::create(builder, loc, TypeRange(), ValueRange(), ValueRange(), tag,
-                         /*skip_last=*/false);
+      sp::WaitOp::create(builder, loc, tag);
     sum(summands, range);
   }
 

@@ -110,6 +110,9 @@ def SP_WaitOp : SP_Op<"wait", [AttrSizedOperandSegments]> {
     (`(` $received^ `:` type($received) `)`)? (`sent` `(` $sent^ `:` type($sent) `)`)? `tag` $tag (`skip_last` $skip_last^)? attr-dict (`->` type($results)^)?
   }];
   let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "int64_t":$tag, CArg<"bool", "false">:$skipLast), [{
+    build($_builder, $_state, ::mlir::TypeRange(), ::mlir::ValueRange(), ::mlir::ValueRange(), tag, skipLast);
+  }]>];
 }
 
 def SP_RingLoopOp : SP_Op<"ring_loop", [SingleBlock, RecursiveMemoryEffects]> {
