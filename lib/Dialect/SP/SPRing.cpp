@@ -214,3 +214,11 @@ LogicalResult ReceiveOp::verify() {
   Type type = getOut() ? Type(getOut().getType()) : Type(getResult().getType());
   return verifyExchange(*this, type, getStage(), getTag());
 }
+
+LogicalResult SumStagesOp::verify() {
+  ArrayRef<int32_t> stages = getStages();
+  if (stages.size() < 2 ||
+      std::adjacent_find(stages.begin(), stages.end(), std::greater_equal<>()) != stages.end())
+    return emitOpError("expected two or more stages, ascending, found [") << stages << "]";
+  return verifyExchange(*this, getInput().getType(), stages.front(), getTag());
+}

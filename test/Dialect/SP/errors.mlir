@@ -320,3 +320,27 @@ sp.receive from stage 1 tag 0
 %x = "test.value"() : () -> memref<4x8xf32>
 // expected-error @below {{expected a tag from 0, found -2}}
 sp.all_reduce %x over [sp] tag -2 : memref<4x8xf32>
+
+// -----
+
+%x = "test.value"() : () -> tensor<4x8xf32>
+// expected-error @below {{expected two or more stages, ascending, found [1]}}
+%y = sp.sum_stages %x over [1] tag 0 : tensor<4x8xf32>
+
+// -----
+
+%x = "test.value"() : () -> tensor<4x8xf32>
+// expected-error @below {{expected two or more stages, ascending, found [0, 2, 2]}}
+%y = sp.sum_stages %x over [0, 2, 2] tag 0 : tensor<4x8xf32>
+
+// -----
+
+%x = "test.value"() : () -> tensor<4x8xf32>
+// expected-error @below {{expected a stage and a tag of at least 0, found -1 and 0}}
+%y = sp.sum_stages %x over [-1, 0] tag 0 : tensor<4x8xf32>
+
+// -----
+
+%x = "test.value"() : () -> tensor<4x8xf32, #sp.layout<[-, -], partial [sp]>>
+// expected-error @below {{expected a value that is not a partial sum, found layout}}
+%y = sp.sum_stages %x over [0, 1] tag 0 : tensor<4x8xf32, #sp.layout<[-, -], partial [sp]>>

@@ -238,11 +238,12 @@ def SP_SumStagesOp : SP_Op<"sum_stages", [AllTypesMatch<["input", "result"]>]> {
   let summary = "sum of what several stages hold of one parameter's gradient";
   let description = [{
     Each stage named sends its value to the others and adds up in the order of the stages, so that all get the same bits.
-    With n stages, what the i-th sends the j-th has the tag `tag` + i n + j.
+    The stages, two at least, are ascending. With n stages, what the i-th sends the j-th has the tag `tag` + i n + j.
   }];
   let arguments = (ins AnyRankedTensor:$input, DenseI32ArrayAttr:$stages, I64Attr:$tag);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$input `over` $stages `tag` $tag attr-dict `:` type($input)";
+  let hasVerifier = 1;
 }
 
 #endif // SEQPAR_DIALECT_SP_SPOPS_TD
