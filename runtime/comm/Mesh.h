@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "Sockets.h"
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -38,11 +40,11 @@ public:
   static constexpr char kHeartbeat = 'h';
 
   /// Listens; address() is what the others need to know to connect.
-  Mesh();
+  Mesh() = default;
   ~Mesh();
   Mesh(const Mesh &) = delete;
   Mesh &operator=(const Mesh &) = delete;
-  const std::string &address() const { return theAddress; }
+  const std::string &address() const { return listening.address(); }
 
   /// Connects this process, `index`, to all others, and starts the thread. SIGTERM must be blocked.
   /// Throws Error.
@@ -66,22 +68,20 @@ public:
 
 private:
   struct Peer {
-    int socket = -1;
+    Socket socket;
     std::string received, outgoing, heartbeat;
     Clock::time_point heard;
     bool gone = false;
   };
 
-  int connectTo(int process, const std::string &address) const;
-  void accept(int expected);
   void run();
   void serve(size_t process, bool readable);
   void write(Peer &peer);
   void close(size_t process);
 
-  std::string theAddress, secret;
+  Listener listening;
   std::vector<std::string> names; // by process
-  int listening = -1, waking = -1, signals = -1;
+  int waking = -1, signals = -1;
   int index = 0;
   MeshListener *listener = nullptr;
   mutable std::mutex mutex; // of the peers
