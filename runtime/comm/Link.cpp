@@ -7,7 +7,6 @@ namespace seqpar::rt {
 
 namespace {
 
-constexpr int kAnnouncementTag = 0;
 constexpr size_t kLargestPart = size_t(1) << 30;
 // How long a cancelled transfer may take to end by itself.
 constexpr auto kPatience = std::chrono::milliseconds(500);
@@ -172,8 +171,7 @@ void Link::obey(const Command &command) {
 // True when something has moved.
 bool Link::look() {
   done.clear();
-  wire->poll(done);
-  bool moved = !done.empty();
+  bool moved = wire->poll(done);
   for (Wire::Token token : done) {
     if (token == incomingToken) {
       // Announcements are taken one by one: their order is that in which they were sent.
@@ -195,7 +193,7 @@ bool Link::look() {
 }
 
 void Link::listen() {
-  incomingToken = wire->receive(&incoming, sizeof(incoming), Wire::kAnyProcess, kAnnouncementTag);
+  incomingToken = wire->receive(&incoming, sizeof(incoming), Wire::kAnyProcess, Wire::kUnannounced);
 }
 
 void Link::announce(Posted receive) {
@@ -214,7 +212,7 @@ void Link::announce(Posted receive) {
                                                   .bytes = message.bytes,
                                                   .kind = message.kind});
   Wire::Token token =
-      wire->send(announcement.get(), sizeof(Announcement), process, kAnnouncementTag);
+      wire->send(announcement.get(), sizeof(Announcement), process, Wire::kUnannounced);
   announcing[token] = std::move(announcement);
 }
 

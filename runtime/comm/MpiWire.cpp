@@ -86,7 +86,7 @@ public:
     ended.push_back(token);
   }
 
-  void poll(std::vector<Token> &done) override {
+  bool poll(std::vector<Token> &done) override {
     // A token's number is used again only when the caller has dealt with its end.
     unused.insert(unused.end(), ended.begin(), ended.end());
     ended.clear();
@@ -97,8 +97,10 @@ public:
     statuses.resize(requests.size());
     int status = MPI_Testsome(static_cast<int>(requests.size()), requests.data(), &number,
                               completed.data(), statuses.data());
-    if (status != MPI_SUCCESS && status != MPI_ERR_IN_STATUS)
-      return note(status, "MPI_Testsome");
+    if (status != MPI_SUCCESS && status != MPI_ERR_IN_STATUS) {
+      note(status, "MPI_Testsome");
+      return false;
+    }
     for (int i = 0; number != MPI_UNDEFINED && i < number; ++i) {
       auto token = static_cast<Token>(completed[static_cast<size_t>(i)]);
       // Only with this status is the field set. Then the data has not come.
@@ -110,6 +112,7 @@ public:
       done.push_back(token);
       ended.push_back(token);
     }
+    return !done.empty();
   }
 
 private:

@@ -5,7 +5,8 @@
 namespace seqpar::rt {
 
 std::unique_ptr<Wire> createMpiWire() {
-  fail("this build has no MPI: install libopenmpi-dev and configure again, or start one process");
+  fail("this build has no MPI: install libopenmpi-dev and configure again, or start the processes "
+       "with torchrun");
 }
 
 } // namespace seqpar::rt

@@ -1,5 +1,6 @@
 #include "seqpar/rt/Processes.h"
 
+#include "Launch.h"
 #include "ProcessState.h"
 
 #include <chrono>
@@ -17,43 +18,31 @@ namespace {
 // Where processes have not found each other, most fail alike: the first one's end is that of all.
 constexpr auto kFirstTells = std::chrono::seconds(2);
 
-int numberIn(const char *variable) {
-  const char *text = std::getenv(variable);
-  return text ? std::atoi(text) : 0;
+// Where the launcher's variables are wrong, its word for the index counts.
+bool isFirstLaunched() {
+  try {
+    return findLaunch().index == 0;
+  } catch (const UsageError &) {
+    const char *rank = std::getenv("RANK");
+    return !rank || std::atoi(rank) == 0;
+  }
 }
 
-// How many processes a launcher has started; 0: there is no launcher.
-int launched() {
-  if (int count = numberIn("OMPI_COMM_WORLD_SIZE"))
-    return count;
-  if (int count = numberIn("SLURM_STEP_NUM_TASKS"); count && std::getenv("SLURM_PROCID"))
-    return count;
-  return std::getenv("PMIX_RANK") ? std::max(1, numberIn("PMIX_SIZE")) : 0;
-}
-
-// Processes that torchrun has started would each train alone.
-void refuseTorchrun() {
-  const char *rank = std::getenv("RANK");
-  if (int count = numberIn("WORLD_SIZE"); count > 1 && rank && launched() <= 1)
-    throw UsageError(
-        fmt::format("found RANK={} and WORLD_SIZE={}, as torchrun sets them; processes are joined "
-                    "through MPI: start them with mpirun or srun, or one process for all ranks of "
-                    "a machine",
-                    rank, count));
-}
-
-int launchedIndex() {
-  for (const char *variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"})
-    if (std::getenv(variable))
-      return numberIn(variable);
-  return 0;
+// Of this thread: SIG_BLOCK, so that another one reads the signal, or SIG_UNBLOCK, so that it ends
+// the process.
+void setTermination(int how) {
+  sigset_t term;
+  sigemptyset(&term);
+  sigaddset(&term, SIGTERM);
+  pthread_sigmask(how, &term, nullptr);
 }
 
 /// While it lives, the processes join: inside of MPI, that would otherwise wait for ever for one
 /// that does not come. Past the limit it ends this process.
 class JoinLimit {
 public:
-  JoinLimit(const std::string &tool, int count) : thread([=, this] { watch(tool, count); }) {}
+  JoinLimit(const std::string &tool, const Launch &launch)
+      : thread([=, this] { watch(tool, launch); }) {}
   ~JoinLimit() {
     {
       std::lock_guard lock(mutex);
@@ -64,18 +53,30 @@ public:
   }
 
 private:
+  using Clock = std::chrono::steady_clock;
   static constexpr auto kLimit = std::chrono::seconds(120);
 
-  void watch(const std::string &tool, int count) {
+  // Nobody reads signals yet.
+  static void endIfSignalled() {
+    sigset_t signals;
+    sigpending(&signals);
+    if (sigismember(&signals, SIGTERM))
+      setTermination(SIG_UNBLOCK);
+  }
+
+  void watch(const std::string &tool, const Launch &launch) {
     std::unique_lock lock(mutex);
-    if (changed.wait_for(lock, kLimit, [&] { return joined; }))
-      return;
-    if (launchedIndex() > 0)
+    for (auto until = Clock::now() + kLimit; Clock::now() < until;) {
+      if (changed.wait_for(lock, std::chrono::milliseconds(100), [&] { return joined; }))
+        return;
+      endIfSignalled();
+    }
+    if (launch.index > 0)
       std::this_thread::sleep_for(kFirstTells);
     fmt::print(stderr,
                "{}: error: the {} processes that the launcher has started have not all joined "
                "within {} s: expected the same tool in each\n",
-               tool, count, kLimit.count());
+               tool, launch.count, kLimit.count());
     _exit(1);
   }
 
@@ -91,19 +92,18 @@ Processes::Processes(std::unique_ptr<ProcessState> state) : theState(std::move(s
 Processes::~Processes() = default;
 
 std::unique_ptr<Processes> Processes::launch(const std::string &tool) {
-  refuseTorchrun();
   auto state = std::make_unique<ProcessState>(tool);
-  if (int count = launched(); count > 1) {
-    sigset_t term;
-    sigemptyset(&term);
-    sigaddset(&term, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &term, nullptr); // the mesh's thread reads it
-    JoinLimit limit(tool, count);
+  if (Launch launch = findLaunch(); launch.kind != Launch::Alone) {
+    setTermination(SIG_BLOCK); // the mesh's thread reads it
+    JoinLimit limit(tool, launch);
     try {
-      state->join(count, createMpiWire);
+      state->join(launch.count, [&launch] {
+        return launch.kind == Launch::Mpi ? createMpiWire() : createTcpWire(launch);
+      });
     } catch (const std::exception &) {
       // MPI would wait for processes that may never come; runTool ends this one with its threads.
       static_cast<void>(state.release());
+      setTermination(SIG_UNBLOCK);
       throw;
     }
   }
@@ -143,7 +143,7 @@ int runTool(const std::string &tool, const std::function<int(Processes &)> &body
   auto failed = [&](const char *message, int status) {
     if (processes && processes->count() > 1)
       processes->end(message, status);
-    if (!processes && launchedIndex() > 0)
+    if (!processes && !isFirstLaunched())
       std::this_thread::sleep_for(kFirstTells);
     fmt::print(stderr, "{}: error: {}\n", tool, message);
     std::fflush(stdout);

@@ -110,7 +110,7 @@ Communicator::Request ThreadCommunicator::post(const Message &message) {
          message.destination, size());
   bool remote = !state.isLocal(message.isSend ? message.destination : message.source);
   if (remote && memory != &hostMemory())
-    fail("ranks {} and {} are in different processes, whose exchange over MPI is of host memory "
+    fail("ranks {} and {} are in different processes, whose exchange is of host memory "
          "only",
          message.source, message.destination);
   Lock lock(state.mutex);

@@ -1,8 +1,8 @@
 //===- Wire.h - bytes between processes -------------------------*- C++ -*-===//
 //
 // What the link needs of a message passing library: sends and receives that return at once, and a
-// test for what is done. One thread makes, uses and destroys a wire. MpiWire.cpp is the only file
-// that includes a header of MPI.
+// test for what is done. One thread makes, uses and destroys a wire. There are two, of MPI and of
+// TCP connections. MpiWire.cpp is the only file that includes a header of MPI.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -20,6 +20,9 @@ public:
   /// Names a send or receive until the call of poll() after the one that has returned it.
   using Token = uint32_t;
   static constexpr int kAnyProcess = -1;
+  /// The tag of messages that may arrive before their receive is begun. What arrives with another
+  /// one has a receive, or had one that was taken back.
+  static constexpr int kUnannounced = 0;
 
   virtual ~Wire() = default;
   virtual int index() const = 0; ///< of this process
@@ -39,12 +42,17 @@ public:
   /// Gives up on a send or receive, whose buffer is about to go: the token is not asked for any
   /// more.
   virtual void abandon(Token token) = 0;
-  /// Appends what is done. Never waits. What fails is not done, and after a while an Error: when
-  /// the other process has died, its connections tell that sooner.
-  virtual void poll(std::vector<Token> &done) = 0;
+  /// Appends what is done, and tells whether anything has moved. Never waits. What fails is not
+  /// done, and after a while an Error: when the other process has died, its connections tell that
+  /// sooner.
+  virtual bool poll(std::vector<Token> &done) = 0;
 };
 
 /// Joins the processes that mpirun or srun has started. Throws Error.
 std::unique_ptr<Wire> createMpiWire();
+
+struct Launch;
+/// Joins the processes that meet where the launch says (Rendezvous.h). Throws Error.
+std::unique_ptr<Wire> createTcpWire(const Launch &launch);
 
 } // namespace seqpar::rt

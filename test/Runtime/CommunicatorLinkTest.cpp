@@ -1,13 +1,14 @@
-//===- CommunicatorLinkTest.cpp - ranks over a wire in memory -------------===//
+//===- CommunicatorLinkTest.cpp - ranks over wires without MPI ------------===//
 //
-// "Processes" are threads here, joined by a wire that queues messages in memory instead of MPI: so
-// the sanitizers see all of what a process does.
+// "Processes" are threads here, joined by a wire that queues messages in memory, or by that of TCP
+// connections: so the sanitizers see all of what a process does.
 //
 //===----------------------------------------------------------------------===//
 
 #include "CommunicatorConformance.h"
 #include "ProcessState.h"
 #include "RunThreads.h"
+#include "TcpRun.h"
 
 #include <gmock/gmock.h>
 
@@ -71,7 +72,7 @@ public:
   void abandon(Token token) override {
     std::erase_if(receives, [&](const Receive &receive) { return receive.token == token; });
   }
-  void poll(std::vector<Token> &done) override {
+  bool poll(std::vector<Token> &done) override {
     done.insert(done.end(), sent.begin(), sent.end());
     sent.clear();
     std::lock_guard lock(post.mutex);
@@ -93,6 +94,7 @@ public:
       done.push_back(receive.token);
       receives.erase(receives.begin() + static_cast<ptrdiff_t>(i));
     }
+    return !done.empty();
   }
 
 private:
@@ -133,9 +135,9 @@ public:
     ++abandoned;
     MemoryWire::abandon(token);
   }
-  void poll(std::vector<Token> &done) override {
+  bool poll(std::vector<Token> &done) override {
     ++polls;
-    MemoryWire::poll(done);
+    return MemoryWire::poll(done);
   }
 
 private:
@@ -180,6 +182,12 @@ std::vector<std::string> runLinked(int count, Grid grid, const RankBody &body,
 
 template <int kProcesses> std::vector<std::string> runLinked(Grid grid, const RankBody &body) {
   return runLinked(kProcesses, grid, body);
+}
+
+template <int kProcesses> std::vector<std::string> runOverTcp(Grid grid, const RankBody &body) {
+  return runLinked(kProcesses, grid, body, [port = freePort()](Post &, int index) {
+    return createTcpWire(tcpLaunch(index, kProcesses, port));
+  });
 }
 
 TEST(Link, AWireThatFailsEndsAllRanks) {
@@ -289,7 +297,10 @@ TEST(Processes, RanksAreDividedEvenlyInTheirOrder) {
 } // namespace
 
 std::vector<CommunicatorCase> communicatorCases() {
-  return {{"two_linked", runLinked<2>}, {"four_linked", runLinked<4>}};
+  return {{"two_linked", runLinked<2>},
+          {"four_linked", runLinked<4>},
+          {"two_tcp", runOverTcp<2>},
+          {"four_tcp", runOverTcp<4>}};
 }
 
 } // namespace seqpar::rt::test

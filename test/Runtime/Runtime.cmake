@@ -5,18 +5,19 @@ seqpar_add_unit_test(rt_communicator_thread_test
 seqpar_add_unit_test(rt_communicator_link_test
   SOURCES CommunicatorLinkTest.cpp CommunicatorConformance.cpp
   LIBS seqpar_rt_comm)
-target_include_directories(rt_communicator_link_test PRIVATE ${PROJECT_SOURCE_DIR}/runtime/comm)
+seqpar_add_unit_test(rt_tcp_wire_test SOURCES LaunchTest.cpp TcpWireTest.cpp LIBS seqpar_rt_comm)
+foreach(test rt_communicator_link_test rt_tcp_wire_test)
+  target_include_directories(${test} PRIVATE ${PROJECT_SOURCE_DIR}/runtime/comm)
+endforeach()
 
 set(RUNTIME_TOY ProgramBuilder.cpp TestDevice.cpp ToyModel.cpp)
-if(SEQPAR_HAVE_MPI)
-  # Started by mpirun, from lit tests.
-  seqpar_add_unit_test(communicator-processes
-    SOURCES CommunicatorProcessesTest.cpp CommunicatorConformance.cpp
-    LIBS seqpar_rt_comm)
-  seqpar_add_unit_test(trainer-processes SOURCES TrainerProcesses.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
-  set_target_properties(communicator-processes trainer-processes PROPERTIES
-    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test/bin)
-endif()
+# Started in several processes, from lit tests.
+seqpar_add_unit_test(communicator-processes
+  SOURCES CommunicatorProcessesTest.cpp CommunicatorConformance.cpp
+  LIBS seqpar_rt_comm)
+seqpar_add_unit_test(trainer-processes SOURCES TrainerProcesses.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+set_target_properties(communicator-processes trainer-processes PROPERTIES
+  RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test/bin)
 # Runs a compiled program, from a lit test.
 seqpar_add_unit_test(equal-parameters SOURCES EqualParameters.cpp LIBS seqpar_rt)
 set_target_properties(equal-parameters PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test/bin)

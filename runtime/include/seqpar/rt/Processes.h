@@ -1,9 +1,9 @@
 //===- Processes.h - the processes of a run ---------------------*- C++ -*-===//
 //
-// A run is one process, or those that mpirun or srun has started. They are joined by MPI, which
-// carries the ranks' data, and by TCP connections between all of them, which carry heartbeats, what
-// they must agree on, and the news that one has failed: the connection of a process that is killed
-// closes at once, that of one that is stopped falls silent.
+// A run is one process, or those that mpirun, srun or torchrun has started. They are joined by MPI,
+// or by TCP connections without it, which carry the ranks' data, and by TCP connections between all
+// of them, which carry heartbeats, what they must agree on, and the news that one has failed: the
+// connection of a process that is killed closes at once, that of one that is stopped falls silent.
 //
 // When one process fails, all end, and one of them prints the message.
 //
@@ -24,11 +24,10 @@ class Wire;
 
 class Processes {
 public:
-  /// Joins the others when the environment is one that mpirun (OMPI_COMM_WORLD_SIZE), a PMIx
-  /// launcher (PMIX_RANK) or srun (SLURM_STEP_NUM_TASKS) makes; else this process is the only one,
-  /// and nothing of MPI is called. Of several, all but the first print nothing from here on. `tool`
-  /// begins its error messages. Throws Error, also where torchrun (RANK and WORLD_SIZE) has started
-  /// several that no other launcher joins.
+  /// Joins the others when the environment is one that mpirun, torchrun, a PMIx launcher or srun
+  /// makes (see runtime/comm/Launch.h); else this process is the only one, and nothing of MPI is
+  /// called. Of several, all but the first print nothing from here on. `tool` begins its error
+  /// messages. Throws Error.
   static std::unique_ptr<Processes> launch(const std::string &tool);
   ~Processes();
   Processes(const Processes &) = delete;
