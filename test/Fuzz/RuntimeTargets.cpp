@@ -1,5 +1,6 @@
 #include "Targets.h"
 
+#include "Rendezvous.h"
 #include "seqpar/rt/Error.h"
 #include "seqpar/rt/ProgramFile.h"
 #include "seqpar/rt/Safetensors.h"
@@ -43,6 +44,20 @@ void fuzzSafetensors(const uint8_t *data, size_t size) {
       std::abort();
   }
   close(file);
+}
+
+void fuzzGreeting(const uint8_t *data, size_t size) {
+  std::string_view bytes(reinterpret_cast<const char *>(data), size);
+  auto greeting = Greeting::parse(bytes);
+  if (!greeting)
+    return;
+  Launch launch;
+  launch.count = 4;
+  if (greeting->bytes() != bytes)
+    std::abort();
+  // Who is taken in has a place.
+  if (greeting->refusal(launch).empty() && (greeting->index < 1 || greeting->index > 3))
+    std::abort();
 }
 
 } // namespace seqpar::test

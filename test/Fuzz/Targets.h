@@ -25,6 +25,8 @@ void fuzzMap(const uint8_t *data, size_t size);
 void fuzzProgram(const uint8_t *data, size_t size);
 /// A safetensors file.
 void fuzzSafetensors(const uint8_t *data, size_t size);
+/// What a process that is no process of the run sends to the first one.
+void fuzzGreeting(const uint8_t *data, size_t size);
 
 struct FuzzTarget {
   const char *name; ///< also the folder of its inputs in test/Fuzz/corpus
@@ -37,6 +39,7 @@ inline constexpr FuzzTarget fuzzTargets[] = {{"idx", fuzzIdx},
                                              {"text", fuzzText},
                                              {"map", fuzzMap},
                                              {"program", fuzzProgram},
-                                             {"safetensors", fuzzSafetensors}};
+                                             {"safetensors", fuzzSafetensors},
+                                             {"greeting", fuzzGreeting}};
 
 } // namespace seqpar::test
