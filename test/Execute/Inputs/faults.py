@@ -1,6 +1,7 @@
 """A run of several processes ends soon, with one message, when one of them fails.
 
 faults.py PROGRAM: PROGRAM is trainer-processes, whose ranks fail on demand. Ranks of real runs are killed and stopped.
+SEQPAR_MPIRUN in its environment is another launcher than mpirun.
 Every case checks that all processes have ended in time, that the exit status is not 0, and that the message is one.
 """
 import json
@@ -16,13 +17,13 @@ import time
 
 import numpy
 
-MPIRUN = ["mpirun", "--oversubscribe"]
+MPIRUN = os.environ.get("SEQPAR_MPIRUN", "mpirun --oversubscribe").split()
 MODEL = ["seqpar-model", "--layers=1", "--hidden=32", "--heads=4", "--ffn=64", "--vocab=96", "--max-seq-length=64",
          "--norm=pre", "--gelu=tanh"]
 
 
 def processes_of(parent):
-    """The processes that mpirun has started, by their number."""
+    """The processes that the launcher has started, by their number."""
     found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -30,7 +31,7 @@ def processes_of(parent):
                 if int(f.read().rsplit(")", 1)[1].split()[1]) != parent:
                     continue
             with open(f"/proc/{pid}/environ") as f:
-                rank = re.search(r"OMPI_COMM_WORLD_RANK=(\d+)", f.read())
+                rank = re.search(r"(?:^|\0)(?:OMPI_COMM_WORLD_)?RANK=(\d+)", f.read())
         except (OSError, ValueError):
             continue
         if rank:

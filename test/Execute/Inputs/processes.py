@@ -1,7 +1,7 @@
 """Numbers do not depend on how ranks are divided into processes.
 
 processes.py GRID COUNTS [-- OPTION...] [-- COMPILE_OPTION...]: trains the same small model on GRID (SP,DP,MICRO_BATCH[,PP]) as one process with
-thread ranks and under mpirun with each of COUNTS processes. Every number of the log, the gradients, the parameters and
+thread ranks and under mpirun, or the launcher SEQPAR_MPIRUN, with each of COUNTS processes. Every number of the log, the gradients, the parameters and
 the checkpoints must be the same bits.
 """
 import json
