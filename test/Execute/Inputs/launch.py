@@ -1,7 +1,8 @@
 """Starts processes on this machine as torchrun does: by their environment, and when one fails it ends the others.
 
-launch.py -np N [--port=PORT] [--set=RANK:NAME=VALUE]... [--delay=RANK:SECONDS] COMMAND...: its exit status is that of the
-first process that fails, or 0.
+launch.py -np N [--address=ADDRESS] [--port=PORT] [--set=RANK:NAME=VALUE]... [--delay=RANK:SECONDS] [--netns=NAME]...
+COMMAND...: its exit status is that of the first process that fails, or 0. The processes are in these network namespaces in
+turn.
 """
 import argparse
 import os
@@ -28,7 +29,7 @@ def hold_port():
 
 def start(arguments, rank, port):
     environment = dict(os.environ, RANK=str(rank), WORLD_SIZE=str(arguments.np), LOCAL_RANK=str(rank),
-                       LOCAL_WORLD_SIZE=str(arguments.np), MASTER_ADDR="localhost", MASTER_PORT=str(port))
+                       LOCAL_WORLD_SIZE=str(arguments.np), MASTER_ADDR=arguments.address, MASTER_PORT=str(port))
     for setting in arguments.set:
         of, _, assignment = setting.partition(":")
         name, _, value = assignment.partition("=")
@@ -38,13 +39,16 @@ def start(arguments, rank, port):
         of, _, seconds = delay.partition(":")
         if int(of) == rank:
             time.sleep(float(seconds))
-    return subprocess.Popen(arguments.command, env=environment)
+    prefix = ["ip", "netns", "exec", arguments.netns[rank % len(arguments.netns)]] if arguments.netns else []
+    return subprocess.Popen(prefix + arguments.command, env=environment)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-np", type=int, required=True)
+    parser.add_argument("--address", default="localhost")
     parser.add_argument("--port", type=int)
+    parser.add_argument("--netns", action="append", default=[])
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--delay", action="append", default=[])
     parser.add_argument("command", nargs=argparse.REMAINDER)

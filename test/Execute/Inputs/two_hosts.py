@@ -1,7 +1,7 @@
 """Runs a command with two network namespaces as two machines, which reach each other over TCP only.
 
 two_hosts.py COMMAND...: SEQPAR_MPIRUN in its environment is a launcher that puts half of the processes on each machine.
-Open MPI's remote shell is the other namespace. Needs root.
+Open MPI's remote shell is the other namespace. SEQPAR_TCPRUN is one without MPI. Needs root.
 """
 import os
 import stat
@@ -40,7 +40,10 @@ def main():
                    f"exec mpirun -x PATH --oversubscribe --map-by node -H {subnet}.1,{subnet}.2 "
                    f"--mca plm_rsh_agent {folder}/there --mca oob_tcp_if_include {subnet}.0/24 "
                    f"--mca btl tcp,self --mca btl_tcp_if_include {subnet}.0/24 \"$@\"\n")
-            environment = dict(os.environ, SEQPAR_MPIRUN=f"ip netns exec {here} unshare --uts {folder}/here")
+            launch = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.py")
+            environment = dict(os.environ, SEQPAR_MPIRUN=f"ip netns exec {here} unshare --uts {folder}/here",
+                               SEQPAR_TCPRUN=f"{sys.executable} {launch} --netns={here} --netns={there} "
+                               f"--address={subnet}.1 --port=29500")
             status = subprocess.run(sys.argv[1:], env=environment, timeout=200).returncode
         finally:
             for name in (here, there):
