@@ -195,6 +195,41 @@ TEST_F(CudaDeviceTest, KernelsOfWarpgroupsAreTakenWhereTheyRun) {
   }
 }
 
+TEST_F(CudaDeviceTest, KernelsOfWarpgroupsAreLaunchedWhereTheyRun) {
+  const std::string mma = "seqpar_attention_forward_bf16_64",
+                    warpgroup = "seqpar_attention_forward_warpgroup_bf16_64";
+  const std::vector<uint8_t> bytes =
+      programOf({{"attention", {"sm_80", "sm_90"}, {"seqpar_attention_*"}},
+                 {"attention_warpgroup", {"sm_90a"}, {warpgroup}}});
+  constexpr size_t queries = 130, elements = queries * 64;
+  for (auto [major, minor] : {std::pair(9, 0), {8, 6}}) {
+    SCOPED_TRACE(major);
+    fakecuda::reset({.major = major, .minor = minor});
+    registerTestKernels();
+    auto device = createCudaDevice(fakeOptions());
+    device->loadKernels(*program::GetProgram(bytes.data()));
+    DeviceArray<uint16_t> q(*device, std::vector<uint16_t>(elements, 0x3f80)); // 1
+    const std::vector<float> zeros(elements);
+    DeviceArray<float> out(*device, zeros), lse(*device, zeros), sum(*device, zeros);
+    DeviceArray<int32_t> mask(*device, std::vector<int32_t>(queries, 1));
+    fakecuda::takeOperations();
+    device->attentionForward({.shape = {1, 1, 64, queries, queries, queries, 0, 1.0f},
+                              .q = q.data(),
+                              .k = q.data(),
+                              .v = q.data(),
+                              .mask = mask.data(),
+                              .out = out.data(),
+                              .lse = lse.data(),
+                              .sum = sum.data(),
+                              .initialize = true,
+                              .finish = true,
+                              .type = FloatType::BF16});
+    EXPECT_THAT(fakecuda::takeOperations(),
+                testing::ElementsAre("launch " + (major == 9 ? warpgroup : mma)));
+    EXPECT_THAT(out.values(), testing::Each(testing::FloatNear(1, 1e-5f)));
+  }
+}
+
 TEST_F(CudaDeviceTest, RefusedImagesAreNamed) {
   fakecuda::failNext("cuModuleLoadDataEx", CUDA_ERROR_NO_BINARY_FOR_GPU);
   EXPECT_THAT(
