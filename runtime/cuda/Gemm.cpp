@@ -119,12 +119,15 @@ std::string Gemm::nameOf(const Key &key) const {
   constexpr const char *forms[] = {"nn", "tn", "nt", "tt"};
   constexpr const char *epilogues[] = {"", " bias", " gelu", " gelu-gradient", " bias-gradient"};
   const auto &e = key.extents;
-  return fmt::format(
-      "{} | cuBLASLt {} | {}{}{}{} {} {}x{}x{} ld {},{},{} align {}{}{}", context.name(),
-      library->cublasLtGetVersion(), types[key.type], key.resultType == key.type ? "" : " to ",
-      key.resultType == key.type ? "" : types[key.resultType],
-      tf32 && key.type == int(FloatType::F32) ? " tf32" : "", forms[key.transposes], e[0], e[1],
-      e[2], e[3], e[4], e[5], e[7], epilogues[key.epilogue], key.accumulate ? " accumulate" : "");
+  std::string saved =
+      usesSaved(GemmEpilogue(key.epilogue)) ? fmt::format(" ld {}", e[6]) : std::string();
+  return fmt::format("{} | cuBLASLt {} | {}{}{}{} {} {}x{}x{} ld {},{},{} align {}{}{}{}",
+                     context.name(), library->cublasLtGetVersion(), types[key.type],
+                     key.resultType == key.type ? "" : " to ",
+                     key.resultType == key.type ? "" : types[key.resultType],
+                     tf32 && key.type == int(FloatType::F32) ? " tf32" : "", forms[key.transposes],
+                     e[0], e[1], e[2], e[3], e[4], e[5], e[7], epilogues[key.epilogue], saved,
+                     key.accumulate ? " accumulate" : "");
 }
 
 void Gemm::describe(Plan &plan, const GemmCall &call) const {

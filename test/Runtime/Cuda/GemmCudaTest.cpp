@@ -7,6 +7,8 @@
 #include "seqpar/rt/cuda/AlgorithmCache.h"
 #include "seqpar/rt/cuda/Gemm.h"
 
+#include <nlohmann/json.hpp>
+
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -158,6 +160,39 @@ TEST_F(GemmCuda, CachesJoinWhatOthersHaveWritten) {
   nowhere.add("one", one);
   EXPECT_EQ(nowhere.find("one"), one);
   EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("are not kept"));
+}
+
+/// The leading dimension of what is saved decides which algorithms there are.
+TEST_F(GemmCuda, AlgorithmsAreKeptByTheSavedLeadingDimension) {
+  cuda::Context context(cuda::loadDriver(SEQPAR_FAKE_CUDA), 0);
+  cuda::Stream stream(context);
+  std::string path = scratch / "saved.json";
+  cuda::Gemm gemm(context, cuda::loadCublasLt(SEQPAR_FAKE_CUBLASLT),
+                  std::make_shared<AlgorithmCache>(path), false);
+  auto on = device();
+  DeviceArray<float> a(*on, randomFloats(m * k, 1)), b(*on, randomFloats(k * n, 2)),
+      c(*on, randomFloats(m * n, 3)), bias(*on, randomFloats(n, 3)),
+      saved(*on, randomFloats(2 * m * n, 4));
+  on->synchronize();
+  for (int64_t leading : {n, 2 * n})
+    gemm.run({.a = a.data(),
+              .b = b.data(),
+              .c = c.data(),
+              .m = m,
+              .n = n,
+              .k = k,
+              .transposeA = false,
+              .transposeB = false,
+              .lda = k,
+              .ldb = n,
+              .ldc = n,
+              .epilogue = GemmEpilogue::Gelu,
+              .bias = bias.data(),
+              .saved = saved.data(),
+              .ldSaved = leading},
+             stream, true);
+  stream.synchronize();
+  EXPECT_EQ(nlohmann::json::parse(std::ifstream(path)).at("algorithms").size(), 2u);
 }
 
 double gelu(double x) {
