@@ -4,6 +4,9 @@
 
 #include "seqpar/rt/cuda/Context.h"
 
+#include <atomic>
+#include <thread>
+
 namespace seqpar::rt::test {
 
 namespace {
@@ -102,6 +105,82 @@ TEST_F(FakeCuda, WrongStreamsAndEventsAreFound) {
   EXPECT_THAT(fakecuda::takeProblems(),
               ElementsAre("the default stream is used", "an unknown event is used",
                           "a stream waits for an event that was never recorded"));
+}
+
+/// Captures what `body` issues, which goes to stream two and comes back.
+class Captured {
+public:
+  template <typename Body>
+  Captured(const cuda::Context &context, const cuda::Stream &one, const cuda::Stream &two,
+           Body body)
+      : context(context), fork(context), join(context) {
+    context->cuStreamBeginCapture(one, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+    fork.record(one);
+    fork.block(two);
+    body();
+    join.record(two);
+    join.block(one);
+    CUgraph graph = nullptr;
+    EXPECT_EQ(context->cuStreamEndCapture(one, &graph), CUDA_SUCCESS);
+    EXPECT_EQ(context->cuGraphInstantiate(&executable, graph, 0), CUDA_SUCCESS);
+    context->cuGraphDestroy(graph);
+  }
+  ~Captured() { context->cuGraphExecDestroy(executable); }
+  void launch(const cuda::Stream &on) { context->cuGraphLaunch(executable, on); }
+
+  const cuda::Context &context;
+  cuda::Event fork, join;
+  CUgraphExec executable = nullptr;
+};
+
+TEST_F(FakeCuda, BranchesOfAGraphRunAtTheSameTime) {
+  std::atomic<int> waiting = 0, arrived = 0;
+  Captured graph(*context, *one, *two, [&] {
+    fakecuda::issue(*two, "wait", {}, [&] {
+      while (waiting == arrived)
+        std::this_thread::yield();
+      ++arrived;
+    });
+    fakecuda::issue(*one, "wake", {}, [&] { ++waiting; });
+  });
+  for (int launches = 1; launches <= 2; ++launches) {
+    graph.launch(*one);
+    one->synchronize();
+    EXPECT_EQ(arrived, launches);
+  }
+}
+
+/// In every launch, and against what is not in the graph.
+TEST_F(FakeCuda, RacesOfGraphsAreFound) {
+  Captured graph(*context, *one, *two, [&] { set(*two, memory); });
+  set(*one, memory);
+  graph.launch(*one);
+  graph.launch(*one);
+  set(*one, memory);
+  EXPECT_THAT(fakecuda::takeProblems(), IsEmpty());
+  graph.launch(*one);
+  set(*two, memory); // the stream that the capture went to is not in the graph
+  EXPECT_THAT(fakecuda::takeProblems(), ElementsAre(HasSubstr("race: set and set")));
+  one->synchronize();
+  two->synchronize();
+  Captured racing(*context, *one, *two, [&] {
+    set(*two, other);
+    set(*one, other);
+  });
+  EXPECT_THAT(fakecuda::takeProblems(), ElementsAre(HasSubstr("race: set and set")));
+  racing.launch(*one);
+  EXPECT_THAT(fakecuda::takeProblems(), ElementsAre(HasSubstr("race: set and set")));
+}
+
+TEST_F(FakeCuda, EventsOfCapturesAreNotForOthers) {
+  Captured graph(*context, *one, *two, [&] { set(*two, memory); });
+  EXPECT_ANY_THROW(graph.join.block(*one));
+  EXPECT_ANY_THROW(graph.join.synchronize());
+  EXPECT_TRUE(graph.join.over());
+  EXPECT_THAT(fakecuda::takeProblems(),
+              ElementsAre("a stream waits for an event of another capture",
+                          "the host waits for an event of a capture",
+                          "an event of a capture is asked for"));
 }
 
 TEST_F(FakeCuda, CapturesHaveToComeBack) {

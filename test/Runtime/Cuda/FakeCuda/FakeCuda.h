@@ -11,9 +11,13 @@
 // whatever order the threads took. What one thread of the host has waited for counts for all of its
 // threads: the fake does not see how they synchronise.
 //
+// A graph runs as its edges allow: operations that were captured on other streams than the first
+// run on threads of their own, and the check holds for every launch.
+//
 // Problems are also: memory that was never allocated, was freed or is too small, unknown kernels,
 // streams and events, the default stream, more shared memory or threads than a device has, host
-// waits and allocations while a stream captures, captures that do not come back to their stream.
+// waits and allocations while a stream captures, captures that do not come back to their stream,
+// waits for events of captures that are over.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -93,6 +97,12 @@ size_t allocatedBytes();
 /// For stand-ins of other libraries: issues an operation on a stream, as a launch does.
 CUresult issue(CUstream stream, const std::string &label, const std::vector<Access> &accesses,
                std::function<void()> run);
+
+/// The same for an operation that is another one each time: `prepare` makes what runs, in the order
+/// of the launches, now or with each launch of the graph that captures it.
+using Prepare = std::function<std::function<void()>()>;
+CUresult issueEach(CUstream stream, const std::string &label, const std::vector<Access> &accesses,
+                   Prepare prepare);
 
 /// Whether the stream is being captured: operations are kept, not run.
 bool capturing(CUstream stream);

@@ -182,6 +182,9 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
 CUresult cuDevicePrimaryCtxRelease(CUdevice) { return CUDA_SUCCESS; }
 
 CUresult cuCtxSetCurrent(CUcontext context) {
+  Lock lock(state().mutex);
+  if (CUresult error = state().takeFailure("cuCtxSetCurrent"))
+    return error;
   currentDevice = int(reinterpret_cast<uintptr_t>(context)) - 1;
   return CUDA_SUCCESS;
 }

@@ -96,17 +96,45 @@ void Event::wait(uint64_t version) {
   wake.wait(lock, [&] { return done >= version; });
 }
 
+void Replay::begin() {
+  std::lock_guard lock(mutex);
+  begun = true;
+  wake.notify_all();
+}
+
+void Replay::await(const Clock &clock) {
+  std::unique_lock lock(mutex);
+  wake.wait(lock, [&] {
+    for (size_t i = 0; i < clock.passed.size(); ++i)
+      if (done.of(i) < clock.of(i))
+        return false;
+    return begun;
+  });
+}
+
+void Replay::finish(size_t stream) {
+  std::lock_guard lock(mutex);
+  done.set(stream, done.of(stream) + 1);
+  wake.notify_all();
+}
+
 void State::problem(const std::string &text) {
   Lock lock(mutex);
   problems.push_back(text);
 }
 
+CUresult State::takeFailure(const char *function) {
+  auto found = failures.find(function);
+  if (found == failures.end())
+    return CUDA_SUCCESS;
+  CUresult result = found->second;
+  failures.erase(found);
+  return result;
+}
+
 CUresult State::begin(const char *function, bool needsContext) {
-  if (auto found = failures.find(function); found != failures.end()) {
-    CUresult result = found->second;
-    failures.erase(found);
-    return result;
-  }
+  if (CUresult error = takeFailure(function))
+    return error;
   if (needsContext && currentDevice < 0) {
     problem(std::string(function) + ": no context is current in this thread");
     return CUDA_ERROR_INVALID_CONTEXT;
@@ -150,23 +178,78 @@ bool State::checkMemory(const Operation &operation) {
 }
 
 CUresult State::issue(Stream &stream, Operation operation) {
-  operations.push_back(operation.label);
-  if (!checkMemory(operation))
-    operation.run = [] {};
-  Clock &clock = stream.clock;
-  if (!stream.graph)
-    clock.join(host);
-  clock.set(stream.number, clock.of(stream.number) + 1);
-  RaceCheck &check = stream.graph ? stream.graph->races : races;
-  for (const Access &access : operation.accesses)
-    check.access(clock, stream.number, operation.label, access);
-  if (stream.graph) {
-    stream.unjoined = !stream.origin;
-    stream.graph->operations.push_back(std::move(operation));
-  } else {
-    stream.push(std::move(operation.run));
+  if (!stream.graph) {
+    stream.clock.join(host);
+    stream.clock.set(stream.number, stream.clock.of(stream.number) + 1);
+    start(stream, stream.clock, operation);
+    return CUDA_SUCCESS;
   }
+  operations.push_back(operation.label);
+  checkMemory(operation);
+  Clock &clock = stream.captured;
+  clock.set(stream.number, clock.of(stream.number) + 1);
+  for (const Access &access : operation.accesses)
+    stream.graph->races.access(clock, stream.number, operation.label, access);
+  stream.graph->nodes.push_back({std::move(operation), stream.number, clock});
   return CUDA_SUCCESS;
+}
+
+void State::start(Stream &stream, const Clock &clock, const Operation &operation,
+                  std::function<void()> before, std::function<void()> after) {
+  operations.push_back(operation.label);
+  bool good = checkMemory(operation);
+  for (const Access &access : operation.accesses)
+    races.access(clock, stream.number, operation.label, access);
+  std::function<void()> run = operation.prepare ? operation.prepare() : operation.run;
+  stream.push([=] {
+    if (before)
+      before();
+    try {
+      if (good)
+        run();
+    } catch (...) {
+      if (after)
+        after();
+      throw;
+    }
+    if (after)
+      after();
+  });
+}
+
+void State::launch(Graph &graph, Stream &stream) {
+  stream.clock.join(host);
+  const Clock begin = stream.clock;
+  auto target = [&](size_t captured) -> Stream & {
+    return captured == graph.origin ? stream : *graph.branches.at(captured);
+  };
+  // A clock of the capture as one of this launch.
+  auto translate = [&](const Clock &captured) {
+    Clock clock = begin;
+    for (size_t i = 0; i < captured.passed.size(); ++i)
+      if (captured.of(i)) {
+        Stream &on = target(i);
+        uint64_t before = (&on == &stream ? begin : on.clock).of(on.number);
+        clock.set(on.number, before + captured.of(i));
+      }
+    return clock;
+  };
+  auto replay = std::make_shared<Replay>();
+  stream.push([=] { replay->begin(); });
+  Clock all;
+  for (const Node &node : graph.nodes) {
+    all.join(node.before);
+    // Its stream does what comes before it there.
+    Clock others = node.before;
+    others.set(node.stream, 0);
+    start(
+        target(node.stream), translate(node.before), node.operation, [=] { replay->await(others); },
+        [=, on = node.stream] { replay->finish(on); });
+  }
+  stream.push([=] { replay->await(all); });
+  stream.clock = translate(all);
+  for (auto &[captured, branch] : graph.branches)
+    branch->clock.set(branch->number, stream.clock.of(branch->number));
 }
 
 bool State::refusesWhileCapturing(const char *function) {
@@ -239,7 +322,16 @@ CUresult issue(CUstream stream, const std::string &label, const std::vector<Acce
   Stream *found = state().find(stream);
   if (!found)
     return CUDA_ERROR_INVALID_HANDLE;
-  return state().issue(*found, {label, accesses, std::move(run)});
+  return state().issue(*found, {label, accesses, std::move(run), {}});
+}
+
+CUresult issueEach(CUstream stream, const std::string &label, const std::vector<Access> &accesses,
+                   Prepare prepare) {
+  Lock lock(state().mutex);
+  Stream *found = state().find(stream);
+  if (!found)
+    return CUDA_ERROR_INVALID_HANDLE;
+  return state().issue(*found, {label, accesses, {}, std::move(prepare)});
 }
 
 bool capturing(CUstream stream) {

@@ -54,14 +54,41 @@ struct Operation {
   std::string label;
   std::vector<Access> accesses;
   std::function<void()> run;
-};
-
-struct Graph {
-  std::vector<Operation> operations;
-  RaceCheck races;
+  Prepare prepare{}; ///< makes `run` whenever it is launched
 };
 
 struct Event;
+struct Stream;
+
+/// A captured operation.
+struct Node {
+  Operation operation;
+  size_t stream; ///< number of the stream that captured it
+  Clock before; ///< operations of the capture on each stream up to which it comes after; itself too
+};
+
+struct Graph {
+  std::vector<Node> nodes; ///< in an order that the edges allow
+  size_t origin = 0;       ///< number of the stream that began the capture
+  bool open = true;        ///< while it is captured
+  RaceCheck races;
+  /// By captured stream: what the operations of other streams than the origin's run on.
+  std::map<size_t, std::shared_ptr<Stream>> branches;
+};
+
+/// How far one launch of a graph has come.
+class Replay {
+public:
+  void begin();
+  void await(const Clock &clock); ///< has begun, and each stream has done as many operations
+  void finish(size_t stream);
+
+private:
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool begun = false;
+  Clock done;
+};
 
 struct Stream {
   explicit Stream(size_t number);
@@ -76,8 +103,8 @@ struct Stream {
 
   // Capture.
   std::shared_ptr<Graph> graph;
-  bool origin = false;   ///< of the capture
-  bool unjoined = false; ///< has operations that the origin does not wait for yet
+  bool origin = false; ///< of the capture
+  Clock captured;      ///< the clock within the capture, whose operations do not run
 
 private:
   void work();
@@ -127,6 +154,7 @@ struct State {
   std::set<Function *> knownFunctions;
   std::map<std::string, Kernel> kernels;
   std::map<void *, std::shared_ptr<Graph>> graphs, executables;
+  std::map<size_t, std::weak_ptr<Stream>> branches; ///< of graphs, by captured stream
   std::map<std::string, CUresult> failures;
   std::vector<std::string> problems, operations;
   RaceCheck races;
@@ -135,15 +163,23 @@ struct State {
   bool broken = false; ///< an operation has failed: every later call does too
 
   void problem(const std::string &text);
+  /// Error of failNext.
+  CUresult takeFailure(const char *function);
   /// Error of failNext, of a missing context, or of an operation that has failed.
   CUresult begin(const char *function, bool needsContext = true);
   Stream *find(CUstream stream);
   Event *find(CUevent event);
   /// The operation is captured or put on the stream's thread.
   CUresult issue(Stream &stream, Operation operation);
+  void launch(Graph &graph, Stream &stream);
   /// False, with a problem, when an access is outside of allocated memory: it does not run then.
   bool checkMemory(const Operation &operation);
   bool refusesWhileCapturing(const char *function);
+
+private:
+  /// Checks an operation that comes after all that the clock knows, and puts it on a stream.
+  void start(Stream &stream, const Clock &clock, const Operation &operation,
+             std::function<void()> before = {}, std::function<void()> after = {});
 };
 
 State &state();

@@ -98,7 +98,7 @@ CUresult cuEventRecord(CUevent event, CUstream stream) {
   s.operations.push_back("record");
   if (!on->graph)
     on->clock.join(s.host);
-  found->clock = on->clock;
+  found->clock = on->graph ? on->captured : on->clock;
   found->graph = on->graph;
   found->stream = on;
   if (on->graph)
@@ -123,11 +123,15 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
     return CUDA_SUCCESS;
   }
   if (found->graph) {
-    if (!on->graph)
-      on->graph = found->graph; // it joins the capture
-    if (on->origin)
-      found->stream->unjoined = false;
-    on->clock.join(found->clock);
+    if (!found->graph->open || (on->graph && on->graph != found->graph)) {
+      s.problem("a stream waits for an event of another capture");
+      return CUDA_ERROR_STREAM_CAPTURE_ISOLATION;
+    }
+    if (!on->graph) { // it joins the capture
+      on->graph = found->graph;
+      on->captured = {};
+    }
+    on->captured.join(found->clock);
     return CUDA_SUCCESS;
   }
   if (on->graph) {
@@ -148,6 +152,10 @@ CUresult cuEventQuery(CUevent event) {
   Event *found = s.find(event);
   if (!found)
     return CUDA_ERROR_INVALID_HANDLE;
+  if (found->graph) {
+    s.problem("an event of a capture is asked for");
+    return CUDA_ERROR_CAPTURED_EVENT;
+  }
   if (s.broken)
     return CUDA_ERROR_LAUNCH_FAILED;
   std::lock_guard eventLock(found->mutex);
@@ -169,6 +177,10 @@ CUresult cuEventSynchronize(CUevent event) {
     found = s.find(event);
     if (!found)
       return CUDA_ERROR_INVALID_HANDLE;
+    if (found->graph) {
+      s.problem("the host waits for an event of a capture");
+      return CUDA_ERROR_CAPTURED_EVENT;
+    }
     clock = found->clock;
     version = found->recorded;
   }
@@ -200,7 +212,9 @@ CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode) {
     return CUDA_ERROR_ILLEGAL_STATE;
   }
   found->graph = std::make_shared<Graph>();
+  found->graph->origin = found->number;
   found->origin = true;
+  found->captured = {};
   s.operations.push_back("capture");
   return CUDA_SUCCESS;
 }
@@ -217,15 +231,16 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph) {
   }
   std::shared_ptr<Graph> captured = found->graph;
   CUresult result = CUDA_SUCCESS;
+  captured->open = false;
   for (auto &[each, owner] : s.streams) {
     if (each->graph != captured)
       continue;
-    if (each->unjoined) {
+    if (each->captured.of(each->number) > found->captured.of(each->number)) {
       s.problem("a capture ends without work of another stream that it began");
       result = CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
     }
     each->graph.reset();
-    each->origin = each->unjoined = false;
+    each->origin = false;
   }
   *graph = reinterpret_cast<CUgraph>(captured.get());
   s.graphs[captured.get()] = captured;
@@ -241,6 +256,14 @@ CUresult cuGraphInstantiate(CUgraphExec *executable, CUgraph graph, unsigned lon
   if (found == s.graphs.end())
     return CUDA_ERROR_INVALID_HANDLE;
   auto copy = std::make_shared<Graph>(*found->second);
+  for (const Node &node : copy->nodes) {
+    if (node.stream == copy->origin || copy->branches.contains(node.stream))
+      continue;
+    std::shared_ptr<Stream> branch = s.branches[node.stream].lock();
+    if (!branch)
+      branch = std::make_shared<Stream>(s.streamCount++);
+    s.branches[node.stream] = copy->branches[node.stream] = branch;
+  }
   *executable = reinterpret_cast<CUgraphExec>(copy.get());
   s.executables[copy.get()] = copy;
   return CUDA_SUCCESS;
@@ -256,21 +279,33 @@ CUresult cuGraphLaunch(CUgraphExec executable, CUstream stream) {
   if (!found || graph == s.executables.end())
     return CUDA_ERROR_INVALID_HANDLE;
   s.operations.push_back("graph");
-  // The order of the capture is one that its edges allow.
-  for (const Operation &operation : graph->second->operations)
-    if (CUresult error = s.issue(*found, operation))
-      return error;
+  if (found->graph) {
+    s.problem("a graph is launched while a stream captures");
+    return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  }
+  s.launch(*graph->second, *found);
   return CUDA_SUCCESS;
 }
 
 CUresult cuGraphExecDestroy(CUgraphExec executable) {
+  std::shared_ptr<Graph> ended; // its threads end outside of the lock
   Lock lock(state().mutex);
-  return state().executables.erase(executable) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+  auto found = state().executables.find(executable);
+  if (found == state().executables.end())
+    return CUDA_ERROR_INVALID_HANDLE;
+  ended = std::move(found->second);
+  state().executables.erase(found);
+  return CUDA_SUCCESS;
 }
 
 CUresult cuGraphDestroy(CUgraph graph) {
   Lock lock(state().mutex);
-  return state().graphs.erase(graph) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+  auto found = state().graphs.find(graph);
+  if (found == state().graphs.end())
+    return CUDA_ERROR_INVALID_HANDLE;
+  found->second->nodes.clear(); // events still know what they were captured in
+  state().graphs.erase(found);
+  return CUDA_SUCCESS;
 }
 
 } // extern "C"
