@@ -41,6 +41,10 @@ void Context::use() const {
   theDriver->check(theDriver->cuCtxSetCurrent(context), "cannot use the CUDA context");
 }
 
+bool Context::tryUse() const noexcept {
+  return theDriver->cuCtxSetCurrent(context) == CUDA_SUCCESS;
+}
+
 size_t Context::availableMemory() const {
   use();
   size_t available = 0, total = 0;
@@ -72,11 +76,9 @@ CUdeviceptr Context::allocate(size_t bytes) const {
   return memory;
 }
 
-void Context::release(CUdeviceptr memory) const {
-  if (!memory)
-    return;
-  use();
-  theDriver->cuMemFree(memory);
+void Context::release(CUdeviceptr memory) const noexcept {
+  if (memory && tryUse())
+    theDriver->cuMemFree(memory);
 }
 
 bool Context::ownsMemory(const void *memory) const {
@@ -94,8 +96,8 @@ Stream::Stream(const Context &context) : context(context) {
 }
 
 Stream::~Stream() {
-  context.use();
-  context->cuStreamDestroy(stream);
+  if (context.tryUse())
+    context->cuStreamDestroy(stream);
 }
 
 void Stream::synchronize() const {
@@ -110,13 +112,12 @@ Event::Event(const Context &context, bool timed) : context(context) {
 }
 
 Event::~Event() {
-  context.use();
-  context->cuEventDestroy(event);
+  if (context.tryUse())
+    context->cuEventDestroy(event);
 }
 
 void Event::record(CUstream stream) {
   context.driver().check(context->cuEventRecord(event, stream), "cannot record a CUDA event");
-  isRecorded = true;
 }
 
 void Event::block(CUstream stream) const {

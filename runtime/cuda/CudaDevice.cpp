@@ -93,8 +93,9 @@ CudaDevice::~CudaDevice() {
   } catch (const Error &) {
     // What failed has been reported where it was waited for.
   }
-  for (CUgraphExec graph : recordings)
-    context->cuGraphExecDestroy(graph);
+  if (context.tryUse())
+    for (CUgraphExec graph : recordings)
+      context->cuGraphExecDestroy(graph);
   context.release(words);
 }
 
@@ -262,11 +263,8 @@ void CudaDevice::cancelRecording() noexcept {
   if (!std::exchange(recording, false))
     return;
   CUgraph graph = nullptr;
-  try {
-    context.use();
-  } catch (const Error &) {
+  if (!context.tryUse())
     return;
-  }
   if (context->cuStreamEndCapture(compute, &graph) == CUDA_SUCCESS && graph)
     context->cuGraphDestroy(graph);
 }

@@ -77,7 +77,8 @@ DeviceMemory::DeviceMemory(const Context &context) : context(context), stream(co
 DeviceMemory::~DeviceMemory() {
   context.release(sum);
   context.release(next);
-  context->cuModuleUnload(module);
+  if (context.tryUse())
+    context->cuModuleUnload(module);
 }
 
 // Addresses tell whose memory they are, the host's included.

@@ -88,10 +88,10 @@ Gemm::Gemm(const Context &context, std::shared_ptr<CublasLt> library,
 }
 
 Gemm::~Gemm() {
-  context.use();
   for (auto &[key, plan] : plans)
     destroy(plan);
-  library->cublasLtDestroy(handle);
+  if (context.tryUse())
+    library->cublasLtDestroy(handle);
   context.release(workspace);
 }
 

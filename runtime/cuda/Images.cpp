@@ -82,7 +82,8 @@ Images::Images(const Context &context, const program::Program &program) : contex
 }
 
 Images::~Images() {
-  context.use();
+  if (!context.tryUse())
+    return;
   for (CUmodule module : modules)
     context->cuModuleUnload(module);
 }

@@ -24,7 +24,8 @@ Staging::Staging(const Context &context, const Stream &stream)
 }
 
 Staging::~Staging() {
-  context.use();
+  if (!context.tryUse())
+    return;
   for (Half &half : halves)
     context->cuMemFreeHost(half.memory);
 }

@@ -85,6 +85,21 @@ TEST_F(CudaDeviceTest, NamesTheGpu) {
               testing::HasSubstr("expected a CUDA device from 0 to 0, found 3"));
 }
 
+/// What a context has made can end when the driver no longer takes calls.
+TEST_F(CudaDeviceTest, EndsWithoutTheDriver) {
+  cuda::Context context(cuda::loadDriver(SEQPAR_FAKE_CUDA), 0);
+  auto stream = std::make_unique<cuda::Stream>(context);
+  auto event = std::make_unique<cuda::Event>(context);
+  auto refuse = [] { fakecuda::failNext("cuCtxSetCurrent", CUDA_ERROR_DEINITIALIZED); };
+  refuse();
+  event.reset();
+  refuse();
+  stream.reset();
+  refuse();
+  context.release(CUdeviceptr(64)); // unknown to the driver, which is not asked
+  EXPECT_TRUE(context.tryUse());
+}
+
 TEST_F(CudaDeviceTest, WithoutDriverThereIsNoDevice) {
   CudaOptions options = fakeOptions();
   options.driver = "/nowhere/libcuda.so.1";

@@ -23,8 +23,10 @@ public:
 
   const Driver &driver() const { return *theDriver; }
   const Driver *operator->() const { return theDriver.get(); }
-  /// Makes this GPU the calling thread's.
+  /// Makes this GPU the calling thread's. Throws Error.
   void use() const;
+  /// The same where nothing can be thrown, as when objects end: false when the driver refuses.
+  bool tryUse() const noexcept;
 
   int ordinal() const { return theOrdinal; }
   /// The same for all processes that use this GPU, and for no other GPU.
@@ -37,7 +39,7 @@ public:
   size_t totalMemory() const;
   /// Throws Error that names the size and what is free.
   CUdeviceptr allocate(size_t bytes) const;
-  void release(CUdeviceptr memory) const;
+  void release(CUdeviceptr memory) const noexcept;
   /// Whether this is memory of a GPU. Memory of the host that CUDA has not made is none.
   bool ownsMemory(const void *memory) const;
 
@@ -83,14 +85,12 @@ public:
   void synchronize() const;
   /// Whether the work before it is over, or has failed.
   bool over() const;
-  bool recorded() const { return isRecorded; }
   /// Milliseconds from `begin` to this; both timed and over.
   float since(const Event &begin) const;
 
 private:
   const Context &context;
   CUevent event = nullptr;
-  bool isRecorded = false;
 };
 
 } // namespace seqpar::rt::cuda
