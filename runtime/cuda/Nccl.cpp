@@ -21,11 +21,15 @@ Nccl::Nccl(const std::string &path)
          kLeastVersion / 100 % 100, version / 10000, version / 100 % 100, library.path());
 }
 
-void Nccl::check(ncclResult_t result, const char *what, ncclComm_t communicator) const {
-  if (result == ncclSuccess)
-    return;
+void Nccl::check(ncclResult_t result, const char *what) const {
+  if (result != ncclSuccess)
+    fail("{}: {}", what, describe(result));
+}
+
+std::string Nccl::describe(ncclResult_t result, ncclComm_t communicator) const {
   const char *more = ncclGetLastError(communicator);
-  fail("{}: {}{}{}", what, ncclGetErrorString(result), more && *more ? ": " : "", more ? more : "");
+  return fmt::format("{}{}{}", ncclGetErrorString(result), more && *more ? ": " : "",
+                     more ? more : "");
 }
 
 } // namespace seqpar::rt::cuda

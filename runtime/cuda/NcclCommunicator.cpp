@@ -47,10 +47,19 @@ NcclCommunicator::~NcclCommunicator() {
   }
   wake.notify_all();
   watcher.join();
-  context.use();
-  for (auto &[key, communicator] : communicators)
-    if (!aborted)
+  for (std::thread &abort : aborts)
+    abort.join();
+  if (!context.tryUse())
+    return;
+  for (auto &[key, communicator] : communicators) {
+    // One that has failed, or is still being made, would wait for the others.
+    ncclResult_t state = ncclSuccess;
+    library->ncclCommGetAsyncError(communicator, &state);
+    if (state == ncclSuccess)
       library->ncclCommDestroy(communicator);
+    else
+      library->ncclCommAbort(communicator);
+  }
 }
 
 template <typename Call> auto NcclCommunicator::throughHost(Call call) {
@@ -69,11 +78,48 @@ void NcclCommunicator::throwIfAborted() {
     throw Aborted(message);
 }
 
-void NcclCommunicator::check(ncclResult_t result, const char *what, ncclComm_t communicator) {
-  if (result == ncclSuccess)
+//===----------------------------------------------------------------------===//
+// Calls of NCCL
+//===----------------------------------------------------------------------===//
+
+static bool failed(ncclResult_t result) {
+  return result != ncclSuccess && result != ncclInProgress;
+}
+
+void NcclCommunicator::seeThrough(std::unique_lock<std::timed_mutex> &lock, ncclComm_t communicator,
+                                  ncclResult_t result, const char *what,
+                                  const std::string &awaited) {
+  Clock::time_point begin = Clock::now();
+  while (result == ncclInProgress) {
+    lock.unlock();
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+    throwIfAborted();
+    auto spent = Clock::now() - begin;
+    if (timeout() > 0 && std::chrono::duration<double>(spent).count() > timeout())
+      fail("waited {:g} s in vain for {}; --timeout sets the limit", timeout(), awaited);
+    lock.lock();
+    if (aborted)
+      throwIfAborted();
+    if (ncclResult_t asked = library->ncclCommGetAsyncError(communicator, &result); failed(asked))
+      result = asked;
+  }
+  waited += uint64_t(std::chrono::nanoseconds(Clock::now() - begin).count());
+  if (!failed(result))
     return;
+  std::string reason = library->describe(result, communicator);
   throwIfAborted(); // then this is what follows from it
-  library->check(result, what, communicator);
+  fail("{}: {}", what, reason);
+}
+
+template <typename Calls>
+void NcclCommunicator::callNccl(ncclComm_t communicator, const char *what,
+                                const std::string &awaited, Calls calls) {
+  std::unique_lock lock(this->calls);
+  if (aborted)
+    throwIfAborted();
+  library->check(library->ncclGroupStart(), "NCCL cannot begin a group");
+  ncclResult_t result = calls(), ended = library->ncclGroupEnd();
+  seeThrough(lock, communicator, failed(result) ? result : ended, what, awaited);
 }
 
 // The first member makes an id, and all learn it from each other on the host.
@@ -88,17 +134,31 @@ ncclComm_t NcclCommunicator::communicatorOf(Lane lane, int axes) {
   constexpr size_t kWords = sizeof(ncclUniqueId) / sizeof(int32_t);
   ncclUniqueId own{};
   if (index == 0)
-    check(library->ncclGetUniqueId(&own), "NCCL makes no id");
+    library->check(library->ncclGetUniqueId(&own), "NCCL makes no id");
   std::vector<int32_t> all(kWords * size_t(members));
   throughHost(
       [&](Communicator &on) { on.allGather(&own, all.data(), 1, kWords, ElementType::I32, axes); });
   std::memcpy(&own, all.data(), sizeof(own));
   context.use();
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.blocking = 0;
   ncclComm_t made = nullptr;
-  check(library->ncclCommInitRank(&made, members, own, index),
-        "NCCL cannot join the ranks of a group");
-  std::lock_guard lock(mutex);
-  return communicators[key] = made;
+  const char *what = "NCCL cannot join the ranks of a group";
+  ncclResult_t result;
+  {
+    std::lock_guard lock(mutex);
+    if (aborted)
+      throwIfAborted();
+    result = library->ncclCommInitRankConfig(&made, members, own, index, &config);
+    if (!failed(result))
+      communicators[key] = made;
+  }
+  if (failed(result))
+    library->check(result, what);
+  std::unique_lock lock(calls);
+  seeThrough(lock, made, result, what,
+             fmt::format("the others to join NCCL's communicator for {}", kLaneNames[lane]));
+  return made;
 }
 
 //===----------------------------------------------------------------------===//
@@ -224,19 +284,19 @@ void NcclCommunicator::startMessages() {
     int axes = axesOf(lane);
     ncclComm_t communicator = communicatorOf(lane, axes);
     begin(lane);
-    check(library->ncclGroupStart(), "NCCL cannot begin a group");
-    ncclResult_t result = ncclSuccess;
-    for (const Message &message : messages) {
-      if (message.lane != lane || result != ncclSuccess)
-        continue;
-      int peer = grid().groupIndex(message.peer, axes);
-      result = message.isSend ? library->ncclSend(message.data, message.bytes, ncclInt8, peer,
-                                                  communicator, streams[lane])
-                              : library->ncclRecv(message.data, message.bytes, ncclInt8, peer,
-                                                  communicator, streams[lane]);
-    }
-    ncclResult_t ended = library->ncclGroupEnd();
-    check(result == ncclSuccess ? ended : result, "NCCL cannot start messages", communicator);
+    callNccl(communicator, "NCCL cannot start messages", what, [&] {
+      ncclResult_t result = ncclSuccess;
+      for (const Message &message : messages) {
+        if (message.lane != lane || failed(result))
+          continue;
+        int peer = grid().groupIndex(message.peer, axes);
+        result = message.isSend ? library->ncclSend(message.data, message.bytes, ncclInt8, peer,
+                                                    communicator, streams[lane])
+                                : library->ncclRecv(message.data, message.bytes, ncclInt8, peer,
+                                                    communicator, streams[lane]);
+      }
+      return result;
+    });
     finish(lane, requests, what);
   }
 }
@@ -252,11 +312,9 @@ Communicator::Request NcclCommunicator::startReduction(const char *what, int axe
   Request request = newRequest(Exchange::Started);
   ncclComm_t communicator = communicatorOf(Reduction, axes);
   begin(Reduction);
-  check(library->ncclGroupStart(), "NCCL cannot begin a group");
-  ncclResult_t result = body(communicator, streams[Reduction]);
-  ncclResult_t ended = library->ncclGroupEnd();
-  check(result == ncclSuccess ? ended : result, what, communicator);
-  finish(Reduction, {&request, 1}, fmt::format("the others in {} of {} elements", what, elements));
+  std::string awaited = fmt::format("the others in {} of {} elements", what, elements);
+  callNccl(communicator, what, awaited, [&] { return body(communicator, streams[Reduction]); });
+  finish(Reduction, {&request, 1}, std::move(awaited));
   return request;
 }
 
@@ -303,7 +361,7 @@ Communicator::Request NcclCommunicator::startReduceScatter(const void *send, voi
   return startReduction("NCCL's reduce-scatter", axes, outer * inner,
                         [&](ncclComm_t communicator, CUstream stream) {
                           ncclResult_t result = ncclSuccess;
-                          for (size_t o = 0; o < outer && result == ncclSuccess; ++o)
+                          for (size_t o = 0; o < outer && !failed(result); ++o)
                             result = library->ncclReduceScatter(
                                 static_cast<const char *>(send) + o * members * inner * size,
                                 static_cast<char *>(receive) + o * inner * size, inner,
@@ -337,7 +395,7 @@ void NcclCommunicator::allGather(const void *send, void *receive, size_t outer, 
   wait(startReduction(
       "NCCL's all-gather", axes, outer * inner, [&](ncclComm_t communicator, CUstream stream) {
         ncclResult_t result = ncclSuccess;
-        for (size_t o = 0; o < outer && result == ncclSuccess; ++o)
+        for (size_t o = 0; o < outer && !failed(result); ++o)
           result = library->ncclAllGather(static_cast<const char *>(send) + o * inner * size,
                                           static_cast<char *>(receive) + o * members * inner * size,
                                           inner, dataType(type), communicator, stream);
@@ -370,12 +428,17 @@ void NcclCommunicator::cancel() {
   abortAll();
 }
 
-// With the mutex held. Ends what waits for other ranks on the GPU.
+// With the mutex held. Ends what waits for other ranks on the GPU. From here on no call names
+// NCCL's communicators, which their abort frees. It may take its time, so each has a thread: the
+// others' work must end too.
 void NcclCommunicator::abortAll() {
-  if (std::exchange(aborted, true))
+  if (aborted.exchange(true))
     return;
-  for (auto &[key, communicator] : communicators)
-    library->ncclCommAbort(communicator);
+  // Calls do not block, except where the GPU's queue is full of what the abort is to end.
+  std::unique_lock lock(calls, std::chrono::seconds(2));
+  for (auto &[key, communicator] : std::exchange(communicators, {}))
+    aborts.emplace_back(
+        [library = library, communicator] { library->ncclCommAbort(communicator); });
 }
 
 // With the mutex held. What is wrong, if anything is.

@@ -74,6 +74,13 @@ private:
   };
 
   ncclComm_t communicatorOf(Lane lane, int axes);
+  /// Calls NCCL while no abort can free the communicator. Throws Error, or Aborted.
+  template <typename Calls>
+  void callNccl(ncclComm_t communicator, const char *what, const std::string &awaited, Calls calls);
+  /// What NCCL goes on with in threads of its own has to end within the timeout. `lock` is of
+  /// `calls`.
+  void seeThrough(std::unique_lock<std::timed_mutex> &lock, ncclComm_t communicator,
+                  ncclResult_t result, const char *what, const std::string &awaited);
   static int axesOf(Lane lane) {
     return lane == Ring ? kAxisSp : lane == Reduction ? kAllAxes : kAxisPp;
   }
@@ -89,7 +96,6 @@ private:
   bool ofDevice(const void *memory) const { return context.ownsMemory(memory); }
   /// Calls the host's communicator with this one's timeout, and counts the time it slept.
   template <typename Call> auto throughHost(Call call);
-  void check(ncclResult_t result, const char *what, ncclComm_t communicator = nullptr);
   void throwIfAborted();
 
   void watch();
@@ -105,14 +111,17 @@ private:
   std::vector<Exchange> exchanges;
   std::vector<Message> held;
 
-  std::mutex mutex;                                        // of what follows
+  std::timed_mutex calls; // held while NCCL is called; taken after `mutex`, never before
+  std::mutex mutex;       // of what follows
   std::map<std::pair<int, int>, ncclComm_t> communicators; // by lane and axes
   std::deque<Watched> watched;
   std::vector<std::unique_ptr<Event>> spare;
   std::atomic<double> limit = 0; // the timeout
-  bool stopping = false, aborted = false;
+  bool stopping = false;
+  std::atomic<bool> aborted = false;
   std::condition_variable wake;
   std::thread watcher;
+  std::vector<std::thread> aborts;
 };
 
 } // namespace seqpar::rt::cuda

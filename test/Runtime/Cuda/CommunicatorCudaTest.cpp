@@ -242,6 +242,67 @@ TEST(NcclCommunicator, ARankThatCannotJoinSaysWhy) {
   EXPECT_THAT(errors, testing::Contains(HasSubstr("NCCL cannot join the ranks of a group")));
 }
 
+/// A rank that dies while NCCL joins the ranks.
+TEST(NcclCommunicator, APeerThatDoesNotJoinEndsAll) {
+  auto begin = std::chrono::steady_clock::now();
+  auto errors = runOnDevices(
+      {1, 1, 3},
+      [](Communicator &communicator) {
+        if (communicator.rank() == 0)
+          fakenccl::loseNextInit();
+        communicator.barrier();
+        communicator.setTimeout(0.3);
+        float value = 1;
+        communicator.allReduce(&value, 1, ElementType::F32, kAxisSp);
+      },
+      true);
+  EXPECT_THAT(errors, Each(HasSubstr("waited 0.3 s in vain for the others to join NCCL's "
+                                     "communicator for a collective; --timeout sets the limit")));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+}
+
+/// NCCL connects to peers with the first exchange, in a thread of its own.
+TEST(NcclCommunicator, APeerThatCannotBeReachedEndsAll) {
+  auto errors = runOnDevices(
+      {1, 1, 2},
+      [](Communicator &communicator) {
+        float value = 1;
+        communicator.allReduce(&value, 1, ElementType::F32, kAxisSp);
+        if (communicator.rank() == 0)
+          fakenccl::hangNextCall();
+        communicator.barrier();
+        communicator.setTimeout(0.3);
+        communicator.allReduce(&value, 1, ElementType::F32, kAxisSp);
+      },
+      true);
+  EXPECT_THAT(errors, Each(HasSubstr("waited 0.3 s in vain for the others in NCCL's all-reduce of "
+                                     "1 elements; --timeout sets the limit")));
+}
+
+/// What an abort has freed is neither used nor freed again: the fake reports both.
+TEST(NcclCommunicator, AfterAnAbortNcclIsLeftAlone) {
+  auto errors = runOnDevices(
+      {1, 1, 3},
+      [](Communicator &communicator) {
+        float value = 1;
+        communicator.allReduce(&value, 1, ElementType::F32, kAxisSp);
+        communicator.barrier();
+        if (communicator.rank() == 1)
+          fail("rank 1 gives up");
+        while (communicator.abortMessage().empty())
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        std::this_thread::sleep_for(
+            std::chrono::milliseconds(60)); // the watching thread has seen it
+        for (int i = 0; i < 2; ++i)
+          EXPECT_THROW(communicator.startAllReduce(&value, 1, ElementType::F32, kAxisSp), Aborted);
+        EXPECT_THROW(communicator.send(&value, 4, 0, 1, Traffic::RingShift), Aborted);
+        communicator.abort("again");
+        communicator.startAllReduce(&value, 1, ElementType::F32, kAxisSp);
+      },
+      true);
+  EXPECT_THAT(errors, Each("rank 1 gives up"));
+}
+
 TEST(NcclCommunicator, ASilentPeerIsNamed) {
   auto begin = std::chrono::steady_clock::now();
   auto errors = runOnDevices(

@@ -3,12 +3,14 @@
 #include "FakeCuda.h"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -42,8 +44,11 @@ struct ncclComm {
   ncclComm(std::shared_ptr<Clique> clique, int rank) : clique(std::move(clique)), rank(rank) {}
   std::shared_ptr<Clique> clique;
   int rank;
-  uint64_t collectives = 0;
-  std::atomic<bool> aborted = false;
+  std::atomic<uint64_t> groups = 0, collectives = 0; ///< launched so far
+  uint64_t served = 0; ///< groups that are over; under the clique's mutex
+  std::shared_ptr<int> graphs = std::make_shared<int>(); ///< each graph with work of it has a copy
+  std::atomic<bool> aborted = false, ended = false;
+  std::atomic<bool> hangs = false; ///< its calls never get through
 };
 
 namespace {
@@ -54,6 +59,7 @@ std::vector<std::unique_ptr<ncclComm>> communicators; // ended ones too: work ma
 int ids = 0, liveCount = 0;
 ncclResult_t initFailure = ncclSuccess, asyncFailure = ncclSuccess;
 std::string asyncText;
+bool losesInit = false, hangsCall = false;
 
 enum { Send, Receive, AllReduce, AllGather, ReduceScatter };
 
@@ -173,27 +179,33 @@ void collective(const Call &call) {
   std::memcpy(call.receive, result.data(), result.size());
 }
 
-/// What a stream does for the calls of one group.
-void run(const std::vector<Call> &calls) {
-  std::vector<std::pair<ncclComm *, std::shared_ptr<Posted>>> posted;
+/// What a stream does for the calls of one group, which is its communicator's `turn`-th: whatever
+/// streams and graphs they are on, groups of a communicator do not overlap.
+void run(const std::vector<Call> &calls, uint64_t turn) {
+  ncclComm &c = *calls.front().communicator;
+  {
+    std::unique_lock lock(c.clique->mutex);
+    await(c, lock, [&] { return c.served == turn; });
+  }
+  std::vector<std::shared_ptr<Posted>> posted;
   for (const Call &call : calls)
     if (call.kind == Send) {
-      Clique &clique = *call.communicator->clique;
-      std::lock_guard lock(clique.mutex);
+      std::lock_guard lock(c.clique->mutex);
       auto message = std::make_shared<Posted>(Posted{call.send, call.count});
-      clique.messages[{call.communicator->rank, call.peer}].push_back(message);
-      posted.emplace_back(call.communicator, message);
-      clique.wake.notify_all();
+      c.clique->messages[{c.rank, call.peer}].push_back(message);
+      posted.push_back(message);
+      c.clique->wake.notify_all();
     }
   for (const Call &call : calls)
     if (call.kind == Receive)
       receive(call);
     else if (call.kind != Send)
       collective(call);
-  for (auto &[communicator, message] : posted) {
-    std::unique_lock lock(communicator->clique->mutex);
-    await(*communicator, lock, [&, message = message] { return message->taken; });
-  }
+  std::unique_lock lock(c.clique->mutex);
+  for (const auto &message : posted)
+    await(c, lock, [&] { return message->taken; });
+  c.served = turn + 1;
+  c.clique->wake.notify_all();
 }
 
 std::vector<fakecuda::Access> accesses(const std::vector<Call> &calls) {
@@ -211,31 +223,70 @@ std::vector<fakecuda::Access> accesses(const std::vector<Call> &calls) {
 
 ncclResult_t endGroup() {
   std::vector<Call> calls = std::exchange(group, {});
-  while (!calls.empty()) {
-    CUstream stream = calls.front().stream;
-    std::vector<Call> ofStream;
-    std::erase_if(calls, [&](const Call &call) {
-      if (call.stream == stream)
-        ofStream.push_back(call);
-      return call.stream == stream;
-    });
-    if (fakecuda::issue(stream, "nccl", accesses(ofStream), [ofStream] { run(ofStream); }) !=
-        CUDA_SUCCESS)
-      return ncclUnhandledCudaError;
+  {
+    std::lock_guard lock(mutex);
+    if (!calls.empty() && std::exchange(hangsCall, false)) {
+      calls.front().communicator->hangs = true;
+      return ncclInProgress;
+    }
   }
-  return ncclSuccess;
+  if (calls.empty())
+    return ncclSuccess;
+  ncclComm *c = calls.front().communicator;
+  CUstream stream = calls.front().stream;
+  for (const Call &call : calls)
+    if (call.communicator != c || call.stream != stream) {
+      fakecuda::addProblem("a group of NCCL's calls has several communicators or streams");
+      return ncclInvalidUsage;
+    }
+  // Numbers are given when the work is launched, be it by a graph, which has the reference.
+  auto prepare = [c, calls, reference = c->graphs]() -> std::function<void()> {
+    std::vector<Call> launched = calls;
+    for (Call &call : launched)
+      if (call.kind != Send && call.kind != Receive)
+        call.number = c->collectives++;
+    return [launched, turn = c->groups++] { run(launched, turn); };
+  };
+  return fakecuda::issueEach(stream, "nccl", accesses(calls), prepare) == CUDA_SUCCESS
+             ? ncclSuccess
+             : ncclUnhandledCudaError;
+}
+
+/// False, with a problem, when NCCL has freed it.
+bool use(ncclComm_t communicator) {
+  if (!communicator->ended)
+    return true;
+  fakecuda::addProblem("NCCL's communicator is used after its end");
+  return false;
+}
+
+bool ready(ncclComm_t communicator) {
+  std::lock_guard lock(communicator->clique->mutex);
+  return communicator->clique->joined == communicator->clique->size;
 }
 
 ncclResult_t call(Call made) {
-  if (made.communicator->aborted)
+  if (!use(made.communicator))
+    return ncclInvalidArgument;
+  if (!ready(made.communicator)) {
+    fakecuda::addProblem("NCCL's communicator is used before it is ready");
     return ncclInvalidUsage;
-  if (made.kind != Send && made.kind != Receive)
-    made.number = made.communicator->collectives++;
+  }
   group.push_back(made);
   return depth ? ncclSuccess : endGroup();
 }
 
+/// NCCL's communicators end after the graphs that have work of them.
 void end(ncclComm_t communicator) {
+  communicator->ended = true;
+  auto begin = std::chrono::steady_clock::now();
+  while (communicator->graphs.use_count() > 1) {
+    if (std::chrono::steady_clock::now() - begin > std::chrono::seconds(5)) {
+      fakecuda::addProblem("NCCL waits for the end of graphs that have its work");
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   std::lock_guard lock(mutex);
   --liveCount;
   communicator->clique->wake.notify_all();
@@ -256,8 +307,19 @@ void failAsync(ncclResult_t error, const std::string &text) {
   asyncText = text;
 }
 
+void loseNextInit() {
+  std::lock_guard lock(mutex);
+  losesInit = true;
+}
+
+void hangNextCall() {
+  std::lock_guard lock(mutex);
+  hangsCall = true;
+}
+
 void reset() {
   std::lock_guard lock(mutex);
+  losesInit = hangsCall = false;
   initFailure = asyncFailure = ncclSuccess;
   asyncText.clear();
   cliques.clear();
@@ -294,7 +356,7 @@ const char *ncclGetLastError(ncclComm_t communicator) {
   thread_local std::string text;
   std::lock_guard lock(mutex);
   text = asyncText;
-  if (communicator) {
+  if (communicator && use(communicator)) {
     std::lock_guard cliqueLock(communicator->clique->mutex);
     if (!communicator->clique->error.empty())
       text = communicator->clique->error;
@@ -302,48 +364,57 @@ const char *ncclGetLastError(ncclComm_t communicator) {
   return text.c_str();
 }
 
-ncclResult_t ncclCommInitRank(ncclComm_t *made, int size, ncclUniqueId id, int rank) {
-  std::shared_ptr<Clique> clique;
-  {
-    std::lock_guard lock(mutex);
-    if (initFailure != ncclSuccess)
-      return std::exchange(initFailure, ncclSuccess);
-    std::shared_ptr<Clique> &found = cliques[id.internal];
-    if (!found)
-      found = std::make_shared<Clique>();
-    clique = found;
-    ++liveCount;
-  }
-  std::unique_lock lock(clique->mutex);
-  clique->size = size;
-  ++clique->joined;
-  clique->wake.notify_all();
-  clique->wake.wait(lock, [&] { return clique->joined == size; });
-  auto owner = std::make_unique<ncclComm>(clique, rank);
-  *made = owner.get();
-  lock.unlock();
+/// Returns at once; the communicator is ready when all have come.
+ncclResult_t ncclCommInitRankConfig(ncclComm_t *made, int size, ncclUniqueId id, int rank,
+                                    ncclConfig_t *config) {
   std::lock_guard all(mutex);
-  communicators.push_back(std::move(owner));
-  return ncclSuccess;
+  if (initFailure != ncclSuccess)
+    return std::exchange(initFailure, ncclSuccess);
+  if (config->blocking != 0)
+    fakecuda::addProblem("NCCL's communicator blocks: an abort cannot end a call of it");
+  std::shared_ptr<Clique> &clique = cliques[id.internal];
+  if (!clique)
+    clique = std::make_shared<Clique>();
+  ++liveCount;
+  communicators.push_back(std::make_unique<ncclComm>(clique, rank));
+  *made = communicators.back().get();
+  std::lock_guard lock(clique->mutex);
+  clique->size = size;
+  if (!std::exchange(losesInit, false))
+    ++clique->joined;
+  clique->wake.notify_all();
+  return ncclInProgress;
 }
 
 ncclResult_t ncclCommDestroy(ncclComm_t communicator) {
+  if (!use(communicator))
+    return ncclInvalidArgument;
+  if (!ready(communicator))
+    fakecuda::addProblem("NCCL's communicator is destroyed before it is ready");
   end(communicator);
   return ncclSuccess;
 }
 
 ncclResult_t ncclCommAbort(ncclComm_t communicator) {
+  if (!use(communicator))
+    return ncclInvalidArgument;
   {
     std::lock_guard lock(communicator->clique->mutex);
     communicator->aborted = true;
+    communicator->clique->wake.notify_all();
   }
   end(communicator);
   return ncclSuccess;
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t communicator, ncclResult_t *error) {
+  if (!use(communicator))
+    return ncclInvalidArgument;
+  bool isReady = ready(communicator);
   std::lock_guard lock(mutex);
   *error = asyncFailure;
+  if (*error == ncclSuccess && (!isReady || communicator->hangs))
+    *error = ncclInProgress;
   std::lock_guard cliqueLock(communicator->clique->mutex);
   if (!communicator->clique->error.empty())
     *error = ncclInvalidArgument;

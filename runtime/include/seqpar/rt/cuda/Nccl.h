@@ -12,7 +12,7 @@
 #define SEQPAR_NCCL_FUNCTIONS(F)                                                                   \
   F(ncclGetVersion)                                                                                \
   F(ncclGetUniqueId)                                                                               \
-  F(ncclCommInitRank)                                                                              \
+  F(ncclCommInitRankConfig)                                                                        \
   F(ncclCommDestroy)                                                                               \
   F(ncclCommAbort)                                                                                 \
   F(ncclCommGetAsyncError)                                                                         \
@@ -39,7 +39,10 @@ public:
 #undef SEQPAR_DECLARE
 
   /// Throws Error with NCCL's words when a call has failed; `what` says what was tried.
-  void check(ncclResult_t result, const char *what, ncclComm_t communicator = nullptr) const;
+  void check(ncclResult_t result, const char *what) const;
+  /// "remote error: connection closed": NCCL's words for a result, and for what it has met last,
+  /// with that communicator or at all.
+  std::string describe(ncclResult_t result, ncclComm_t communicator = nullptr) const;
 
 private:
   Library library;
@@ -62,7 +65,9 @@ private:
 ///
 /// A thread watches: when NCCL reports an error, when another rank has aborted, or when an exchange
 /// lasts longer than the timeout, it aborts NCCL's communicators, so that work on the GPU ends, and
-/// every rank ends with the first message.
+/// every rank ends with the first message. NCCL's communicators do not block (see "blocking" in
+/// nccl.h): what they do in threads of their own, such as connecting to the others, has the timeout
+/// too.
 std::unique_ptr<Communicator> createNcclCommunicator(std::unique_ptr<Communicator> host,
                                                      const Context &context, const Stream &compute,
                                                      std::shared_ptr<Nccl> library);
