@@ -31,6 +31,19 @@ void Communicator::endGroup() {
   startGroup();
 }
 
+RecordedExchanges Communicator::endRecording() noexcept {
+  RecordedExchanges recorded;
+  for (size_t i = 0; i < sent.size(); ++i)
+    recorded.bytes[i] = sent[i] - unrecorded[i];
+  sent = unrecorded;
+  return recorded;
+}
+
+void Communicator::beginReplay(const RecordedExchanges &exchanges, const char *) {
+  for (size_t i = 0; i < sent.size(); ++i)
+    sent[i] += exchanges.bytes[i];
+}
+
 namespace {
 
 class HostMemory final : public ExchangeMemory {

@@ -13,6 +13,7 @@
 #ifdef SEQPAR_HAVE_NCCL
 #include "seqpar/rt/cuda/Nccl.h"
 #endif
+#include "seqpar/rt/cuda/Recordings.h"
 #include "seqpar/rt/cuda/RowKernels.h"
 #include "seqpar/rt/cuda/Staging.h"
 
@@ -57,9 +58,9 @@ public:
 
   bool canRecord() const override { return true; }
   void beginRecording() override;
-  Recording endRecording() override;
+  Recording endRecording() override { return recordings.end(); }
   void replay(Recording recording) override;
-  void cancelRecording() noexcept override;
+  void cancelRecording() noexcept override { recordings.cancel(); }
 
 private:
   void refuseWhileRecording(const char *what) const;
@@ -76,15 +77,15 @@ private:
   std::unique_ptr<RowKernels> rowKernels;
   std::unique_ptr<Attention> attention;
   std::unique_ptr<DeviceMemory> exchanged;
-  bool recording = false;
-  std::vector<CUgraphExec> recordings;
+  Recordings recordings;
 };
 
 CudaDevice::CudaDevice(const CudaOptions &options)
     : context(loadDriver(options.driver), options.device), compute(context),
       staging(context, compute), products(context, loadCublasLt(options.cublasLt),
                                           sharedAlgorithmCache(options.algorithms), options.tf32),
-      nccl(options.nccl), words(context.allocate(2 * sizeof(uint32_t))) {}
+      nccl(options.nccl), words(context.allocate(2 * sizeof(uint32_t))),
+      recordings(context, compute) {}
 
 CudaDevice::~CudaDevice() {
   cancelRecording();
@@ -93,9 +94,6 @@ CudaDevice::~CudaDevice() {
   } catch (const Error &) {
     // What failed has been reported where it was waited for.
   }
-  if (context.tryUse())
-    for (CUgraphExec graph : recordings)
-      context->cuGraphExecDestroy(graph);
   context.release(words);
 }
 
@@ -108,7 +106,7 @@ void CudaDevice::loadKernels(const program::Program &program) {
 }
 
 void CudaDevice::refuseWhileRecording(const char *what) const {
-  if (recording)
+  if (recordings.active())
     fail("{} cannot be part of a recording", what);
 }
 
@@ -149,14 +147,14 @@ void CudaDevice::gemm(const GemmArgs &args) {
                 .type = args.type,
                 .resultType = args.resultType,
                 .varying = args.varying};
-  products.run(call, compute, !recording);
+  products.run(call, compute, !recordings.active());
 }
 
 void CudaDevice::rowKernel(const RowKernelArgs &args) {
   if (!rowKernels)
     fail("expected loadKernels before the first kernel");
   context.use();
-  rowKernels->run(args, compute, !recording);
+  rowKernels->run(args, compute, !recordings.active());
 }
 
 Attention &CudaDevice::attentionKernels() {
@@ -206,7 +204,7 @@ std::unique_ptr<Communicator> CudaDevice::exchange(std::unique_ptr<Communicator>
 #ifdef SEQPAR_HAVE_NCCL
     try {
       auto library = std::make_shared<Nccl>(nccl);
-      return createNcclCommunicator(std::move(host), context, compute, library);
+      return createNcclCommunicator(std::move(host), context, compute, recordings, library);
     } catch (const Error &error) {
       if (!host)
         throw;
@@ -229,44 +227,12 @@ std::unique_ptr<Communicator> CudaDevice::exchange(std::unique_ptr<Communicator>
 
 void CudaDevice::beginRecording() {
   refuseWhileRecording("a recording");
-  context.use();
-  context.driver().check(
-      context->cuStreamBeginCapture(compute, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), "cannot record");
-  recording = true;
-}
-
-Device::Recording CudaDevice::endRecording() {
-  if (!recording)
-    fail("expected beginRecording before endRecording");
-  context.use();
-  recording = false;
-  CUgraph graph = nullptr;
-  context.driver().check(context->cuStreamEndCapture(compute, &graph), "cannot end a recording");
-  CUgraphExec executable = nullptr;
-  CUresult result = context->cuGraphInstantiate(&executable, graph, 0);
-  context->cuGraphDestroy(graph);
-  context.driver().check(result, "cannot instantiate a recording");
-  recordings.push_back(executable);
-  return Recording(recordings.size()) - 1;
+  recordings.begin();
 }
 
 void CudaDevice::replay(Recording number) {
   refuseWhileRecording("a recording");
-  if (number < 0 || number >= Recording(recordings.size()))
-    fail("expected a recording from 0 to {}, found {}", int(recordings.size()) - 1, number);
-  context.use();
-  context.driver().check(context->cuGraphLaunch(recordings[size_t(number)], compute),
-                         "cannot replay a recording");
-}
-
-void CudaDevice::cancelRecording() noexcept {
-  if (!std::exchange(recording, false))
-    return;
-  CUgraph graph = nullptr;
-  if (!context.tryUse())
-    return;
-  if (context->cuStreamEndCapture(compute, &graph) == CUDA_SUCCESS && graph)
-    context->cuGraphDestroy(graph);
+  recordings.replay(number);
 }
 
 } // namespace

@@ -31,9 +31,10 @@ constexpr const char *kLaneNames[] = {"a ring shift", "an exchange with the next
 } // namespace
 
 NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> host, const Context &context,
-                                   const Stream &compute, std::shared_ptr<Nccl> library)
+                                   const Stream &compute, Recordings &recordings,
+                                   std::shared_ptr<Nccl> library)
     : Communicator(host->grid(), host->rank()), host(std::move(host)), context(context),
-      compute(compute), library(std::move(library)), issued(context) {
+      compute(compute), recordings(recordings), library(std::move(library)), issued(context) {
   setTimeout(this->host->timeout());
   for (int lane = 0; lane < kLanes; ++lane)
     streams.emplace_back(context);
@@ -41,6 +42,7 @@ NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> host, const Con
 }
 
 NcclCommunicator::~NcclCommunicator() {
+  recordings.clear();
   {
     std::lock_guard lock(mutex);
     stopping = true;
@@ -74,8 +76,11 @@ template <typename Call> auto NcclCommunicator::throughHost(Call call) {
 }
 
 void NcclCommunicator::throwIfAborted() {
-  if (std::string message = host->abortMessage(); !message.empty())
+  std::string message = host->abortMessage();
+  if (!message.empty())
     throw Aborted(message);
+  if (aborted)
+    throw Aborted("this rank's exchanges were taken back");
 }
 
 //===----------------------------------------------------------------------===//
@@ -93,13 +98,11 @@ void NcclCommunicator::seeThrough(std::unique_lock<std::timed_mutex> &lock, nccl
   while (result == ncclInProgress) {
     lock.unlock();
     std::this_thread::sleep_for(std::chrono::microseconds(200));
+    lock.lock();
     throwIfAborted();
     auto spent = Clock::now() - begin;
     if (timeout() > 0 && std::chrono::duration<double>(spent).count() > timeout())
       fail("waited {:g} s in vain for {}; --timeout sets the limit", timeout(), awaited);
-    lock.lock();
-    if (aborted)
-      throwIfAborted();
     if (ncclResult_t asked = library->ncclCommGetAsyncError(communicator, &result); failed(asked))
       result = asked;
   }
@@ -115,8 +118,7 @@ template <typename Calls>
 void NcclCommunicator::callNccl(ncclComm_t communicator, const char *what,
                                 const std::string &awaited, Calls calls) {
   std::unique_lock lock(this->calls);
-  if (aborted)
-    throwIfAborted();
+  throwIfAborted();
   library->check(library->ncclGroupStart(), "NCCL cannot begin a group");
   ncclResult_t result = calls(), ended = library->ncclGroupEnd();
   seeThrough(lock, communicator, failed(result) ? result : ended, what, awaited);
@@ -147,8 +149,7 @@ ncclComm_t NcclCommunicator::communicatorOf(Lane lane, int axes) {
   ncclResult_t result;
   {
     std::lock_guard lock(mutex);
-    if (aborted)
-      throwIfAborted();
+    throwIfAborted();
     result = library->ncclCommInitRankConfig(&made, members, own, index, &config);
     if (!failed(result))
       communicators[key] = made;
@@ -156,6 +157,7 @@ ncclComm_t NcclCommunicator::communicatorOf(Lane lane, int axes) {
   if (failed(result))
     library->check(result, what);
   std::unique_lock lock(calls);
+  throwIfAborted();
   seeThrough(lock, made, result, what,
              fmt::format("the others to join NCCL's communicator for {}", kLaneNames[lane]));
   return made;
@@ -169,21 +171,43 @@ void NcclCommunicator::begin(Lane lane) {
   context.use();
   issued.record(compute);
   issued.block(streams[lane]);
+  if (!recordings.active())
+    watchFrom(streams[lane], "");
 }
 
-// The events of requests are recorded on the lane's stream, and one more for the watching thread.
+// The events of requests are recorded on the lane's stream, and those for the watching thread.
 void NcclCommunicator::finish(Lane lane, std::span<const Request> requests, std::string what) {
   for (Request request : requests) {
     exchanges[request].done->record(streams[lane]);
     exchanges[request].state = Exchange::Started;
   }
+  if (recordings.active()) {
+    ++recorded;
+    return;
+  }
+  current->what = std::move(what);
+  watchUntil(streams[lane]);
+}
+
+void NcclCommunicator::watchFrom(CUstream stream, std::string what) {
+  auto event = [&] {
+    if (spare.empty())
+      return std::make_unique<Event>(context);
+    std::unique_ptr<Event> found = std::move(spare.back());
+    spare.pop_back();
+    return found;
+  };
+  std::lock_guard lock(mutex);
+  current = Watched{event(), event(), std::nullopt, std::move(what)};
+  current->begun->record(stream);
+}
+
+void NcclCommunicator::watchUntil(CUstream stream) {
   std::lock_guard lock(mutex);
   limit = timeout();
-  if (spare.empty())
-    spare.push_back(std::make_unique<Event>(context));
-  watched.push_back({std::move(spare.back()), Clock::now(), std::move(what)});
-  spare.pop_back();
-  watched.back().done->record(streams[lane]);
+  current->done->record(stream);
+  watched.push_back(std::move(*current));
+  current.reset();
 }
 
 Communicator::Request NcclCommunicator::newRequest(Exchange::State state) {
@@ -214,6 +238,36 @@ void NcclCommunicator::wait(Request request) {
   context.use();
   exchange.done->block(compute);
   exchange.state = Exchange::Free;
+}
+
+//===----------------------------------------------------------------------===//
+// Recordings
+//===----------------------------------------------------------------------===//
+
+void NcclCommunicator::beginRecording() {
+  Communicator::beginRecording();
+  recorded = 0;
+}
+
+RecordedExchanges NcclCommunicator::endRecording() noexcept {
+  RecordedExchanges exchanges = Communicator::endRecording();
+  exchanges.number = recorded;
+  return exchanges;
+}
+
+void NcclCommunicator::beginReplay(const RecordedExchanges &exchanges, const char *where) {
+  if (exchanges.number == 0)
+    return;
+  throwIfAborted();
+  Communicator::beginReplay(exchanges, where);
+  context.use();
+  watchFrom(compute,
+            fmt::format("the others in {} recorded exchanges from {} on", exchanges.number, where));
+}
+
+void NcclCommunicator::endReplay() {
+  if (current)
+    watchUntil(compute);
 }
 
 //===----------------------------------------------------------------------===//
@@ -454,17 +508,25 @@ std::string NcclCommunicator::findFailure() {
                        library->ncclGetErrorString(error), more && *more ? ": " : "",
                        more ? more : "");
   }
-  while (!watched.empty() && watched.front().done->over()) {
-    spare.push_back(std::move(watched.front().done));
-    watched.pop_front();
-  }
   // Streams differ, so a later one may be over before an earlier one.
-  std::erase_if(watched, [](const Watched &each) { return each.done->over(); });
+  std::erase_if(watched, [&](Watched &each) { return isOver(each); });
   double most = limit;
-  for (const Watched &each : watched)
-    if (most > 0 && std::chrono::duration<double>(Clock::now() - each.since).count() > most)
+  for (Watched &each : watched) {
+    if (!each.since && each.begun->over())
+      each.since = Clock::now();
+    if (most > 0 && each.since &&
+        std::chrono::duration<double>(Clock::now() - *each.since).count() > most)
       return fmt::format("waited {:g} s in vain for {}; --timeout sets the limit", most, each.what);
+  }
   return "";
+}
+
+bool NcclCommunicator::isOver(Watched &each) {
+  if (!each.done->over())
+    return false;
+  spare.push_back(std::move(each.begun));
+  spare.push_back(std::move(each.done));
+  return true;
 }
 
 void NcclCommunicator::watch() {
@@ -489,8 +551,10 @@ void NcclCommunicator::watch() {
 
 std::unique_ptr<Communicator> createNcclCommunicator(std::unique_ptr<Communicator> host,
                                                      const Context &context, const Stream &compute,
+                                                     Recordings &recordings,
                                                      std::shared_ptr<Nccl> library) {
-  return std::make_unique<NcclCommunicator>(std::move(host), context, compute, std::move(library));
+  return std::make_unique<NcclCommunicator>(std::move(host), context, compute, recordings,
+                                            std::move(library));
 }
 
 } // namespace seqpar::rt::cuda

@@ -9,6 +9,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -17,7 +18,7 @@ namespace seqpar::rt::cuda {
 class NcclCommunicator final : public Communicator {
 public:
   NcclCommunicator(std::unique_ptr<Communicator> host, const Context &context,
-                   const Stream &compute, std::shared_ptr<Nccl> library);
+                   const Stream &compute, Recordings &recordings, std::shared_ptr<Nccl> library);
   ~NcclCommunicator() override;
 
   Request send(const void *data, size_t bytes, int destination, int tag, Traffic traffic) override;
@@ -35,6 +36,11 @@ public:
   void localBarrier() override;
   bool sharesMemory(int axes) const override { return host->sharesMemory(axes); }
   bool followsDevice() const override { return true; }
+  bool canRecord() const override { return true; }
+  void beginRecording() override;
+  RecordedExchanges endRecording() noexcept override;
+  void beginReplay(const RecordedExchanges &exchanges, const char *where) override;
+  void endReplay() override;
   void abort(const std::string &message) override;
   void cancel() override;
   void setActivity(const char *what) override { host->setActivity(what); }
@@ -66,10 +72,11 @@ private:
     std::unique_ptr<Event> done;
   };
 
-  /// What the watching thread looks at: an exchange that was started and not known to be over.
+  /// What the watching thread looks at: an exchange, or a replay that has some, that was started
+  /// and is not known to be over.
   struct Watched {
-    std::unique_ptr<Event> done;
-    Clock::time_point since;
+    std::unique_ptr<Event> begun, done;
+    std::optional<Clock::time_point> since; ///< when it was first seen to have begun
     std::string what;
   };
 
@@ -89,6 +96,8 @@ private:
   Request post(bool isSend, void *data, size_t bytes, int peer, int tag);
   void startMessages();
   void begin(Lane lane);
+  void watchFrom(CUstream stream, std::string what);
+  void watchUntil(CUstream stream);
   void finish(Lane lane, std::span<const Request> requests, std::string what);
   template <typename Body>
   Request startReduction(const char *what, int axes, size_t elements, Body body);
@@ -99,17 +108,21 @@ private:
   void throwIfAborted();
 
   void watch();
+  bool isOver(Watched &each);
   std::string findFailure();
   void abortAll();
 
   std::unique_ptr<Communicator> host;
   const Context &context;
   const Stream &compute;
+  Recordings &recordings;
   std::shared_ptr<Nccl> library;
   std::deque<Stream> streams; // by lane
   Event issued;               // what an exchange comes after
   std::vector<Exchange> exchanges;
   std::vector<Message> held;
+  size_t recorded = 0;            // exchanges of the recording that goes on
+  std::optional<Watched> current; // what has begun and is not yet issued as a whole
 
   std::timed_mutex calls; // held while NCCL is called; taken after `mutex`, never before
   std::mutex mutex;       // of what follows

@@ -33,6 +33,12 @@ const char *trafficName(Traffic traffic);
 enum class ElementType : int { F32, F64, I32, I64, Byte };
 size_t elementBytes(ElementType type);
 
+/// Exchanges that a device has recorded.
+struct RecordedExchanges {
+  size_t number = 0;
+  std::array<uint64_t, kTrafficKinds> bytes{}; ///< sent by each replay
+};
+
 /// Another rank has failed: this one ends with the same message, which is the first failure's.
 class Aborted : public Error {
 public:
@@ -109,6 +115,17 @@ public:
   /// a time. Throw Error when one is begun in another, or ended that is not begun.
   void beginGroup();
   void endGroup();
+  /// Whether exchanges can be part of what the device records (Device::beginRecording), as each is
+  /// started and waited for in the recording.
+  virtual bool canRecord() const { return false; }
+  /// Exchanges between these are recorded and not made. Every request is waited for between them,
+  /// and none from before.
+  virtual void beginRecording() { unrecorded = sent; }
+  virtual RecordedExchanges endRecording() noexcept;
+  /// Before and after the device replays a recording with these exchanges: they are counted and
+  /// have the timeout. `where` is what they belong to, for messages; it must outlive the group.
+  virtual void beginReplay(const RecordedExchanges &exchanges, const char *where);
+  virtual void endReplay() {}
   /// For ranks that are threads of one process: how their memory is moved. It must outlive this.
   void setMemory(ExchangeMemory &exchange) { memory = &exchange; }
 
@@ -156,7 +173,7 @@ private:
   int theRank;
   double theTimeout = 0;
   bool grouping = false;
-  std::array<uint64_t, kTrafficKinds> sent{};
+  std::array<uint64_t, kTrafficKinds> sent{}, unrecorded{};
 };
 
 class Processes;

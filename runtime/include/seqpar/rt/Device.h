@@ -148,8 +148,9 @@ public:
   }
 
   /// Work that is recorded once, with its addresses and scalars, and replayed at the price of one
-  /// launch. Between beginRecording and endRecording only the compute calls and zero are allowed;
-  /// they do not run. A device without this runs everything as it is called.
+  /// launch. Between beginRecording and endRecording only the compute calls and zero are allowed,
+  /// and exchanges where Communicator::canRecord; they do not run. A device without this runs
+  /// everything as it is called.
   using Recording = int;
   virtual bool canRecord() const { return false; }
   virtual void beginRecording() {}

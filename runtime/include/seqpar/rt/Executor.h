@@ -19,6 +19,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -111,19 +112,38 @@ private:
   struct StaticSpan {
     const program::Instruction *first;
     unsigned begin, end;
-    /// By slot, and whether the micro-batch is the first: a recording, or one of these.
-    static constexpr Device::Recording kNew = -2, kRunOnce = -1;
-    std::vector<Device::Recording> recordings;
+    bool reducesGradients = false; ///< which it does in the last micro-batch of a step only
+    std::set<int> awaited{};       ///< tags of exchanges that it waits for
+    struct Recorded {
+      /// A recording, or one of these.
+      static constexpr Device::Recording kNew = -2, kRunOnce = -1;
+      Device::Recording recording = kNew;
+      RecordedExchanges exchanges{};
+    };
+    /// By slot, whether the micro-batch is the first, and whether it is the last; of the update
+    /// one.
+    std::vector<Recorded> variants{};
+  };
+  /// What a span's exchanges come to, as the program lists them.
+  struct ExchangeState {
+    std::set<int> started;          ///< between stages, and not waited for
+    std::set<int> awaited, unknown; ///< unknown: those that are not started before
+    bool reducesGradients = false;
   };
   void findStaticSpans();
   void addStaticSpans(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
                       unsigned begin, unsigned end, size_t variants);
   bool isStatic(const program::Instruction &instruction) const;
+  bool isBetweenStages(const program::Instruction &instruction) const;
+  void follow(const program::Instruction &instruction, bool lastIteration,
+              ExchangeState &state) const;
   /// As runList, with the static spans recorded where the device records.
   void runTop(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
               unsigned begin, unsigned end, const Scope &scope);
   void runSpan(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
                StaticSpan &span, const Scope &scope);
+  void record(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
+              const StaticSpan &span, StaticSpan::Recorded &recorded, const Scope &scope);
   /// Before an exchange: waits for the device unless the communicator follows it.
   void settle();
   void dispatch(const program::Instruction &instruction, const Scope &scope);
@@ -188,6 +208,7 @@ private:
   int sampleNumbers = -1;          // buffers of inputs, -1: none
   int seedInput = -1, stepInput = -1;
   std::vector<StaticSpan> spans;
+  std::set<int> stageTags, openTags; // of exchanges between stages; of those that are not recorded
 };
 
 } // namespace seqpar::rt

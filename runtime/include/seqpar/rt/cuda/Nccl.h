@@ -2,7 +2,7 @@
 #pragma once
 
 #include "seqpar/rt/Communicator.h"
-#include "seqpar/rt/cuda/Context.h"
+#include "seqpar/rt/cuda/Recordings.h"
 
 #include <nccl.h>
 
@@ -56,6 +56,9 @@ private:
 /// of a ring, exchanges with the next and with the previous stage, and reductions have a stream
 /// each, so that they overlap with compute and with each other.
 ///
+/// Exchanges can be recorded, on their streams, with what is recorded of `compute`. The end of this
+/// clears `recordings`, for which NCCL would wait.
+///
 /// Unlike with other communicators:
 /// - messages between two ranks are matched in the order in which both start them, tags or not.
 ///   Those that are started outside of a group are held back until one of them is waited for, and
@@ -65,11 +68,13 @@ private:
 ///
 /// A thread watches: when NCCL reports an error, when another rank has aborted, or when an exchange
 /// lasts longer than the timeout, it aborts NCCL's communicators, so that work on the GPU ends, and
-/// every rank ends with the first message. NCCL's communicators do not block (see "blocking" in
-/// nccl.h): what they do in threads of their own, such as connecting to the others, has the timeout
-/// too.
+/// every rank ends with the first message. The time of an exchange begins when the GPU comes to it;
+/// a replay that has exchanges is watched as a whole, with its compute. NCCL's communicators do not
+/// block (see "blocking" in nccl.h): what they do in threads of their own, such as connecting to
+/// the others, has the timeout too.
 std::unique_ptr<Communicator> createNcclCommunicator(std::unique_ptr<Communicator> host,
                                                      const Context &context, const Stream &compute,
+                                                     Recordings &recordings,
                                                      std::shared_ptr<Nccl> library);
 
 } // namespace seqpar::rt::cuda
