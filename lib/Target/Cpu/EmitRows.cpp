@@ -258,6 +258,17 @@ Value RowEmitter::computeRowValue(Value value, unsigned phase, Vectors &vectors)
   return vectors.values[value];
 }
 
+/// Floats of 16 bits are moved as integers: LLVM may widen and round what it moves as floats, and
+/// calls a library to do so.
+static Type getMemoryType(Type type) {
+  Type element = getElementTypeOrSelf(type);
+  if (!element.isBF16() && !element.isF16())
+    return type;
+  Type i16 = IntegerType::get(type.getContext(), 16);
+  auto vector = dyn_cast<VectorType>(type);
+  return vector ? Type(vector.clone(i16)) : i16;
+}
+
 Value RowEmitter::loadArgument(BlockArgument argument, Vectors &vectors) {
   unsigned number = argument.getArgNumber();
   Type element = cast<RankedTensorType>(argument.getType()).getElementType();
@@ -265,8 +276,9 @@ Value RowEmitter::loadArgument(BlockArgument argument, Vectors &vectors) {
   Value value = load(type, makePointer(element, rowPointers[number], vectors.column));
   if (!isPresent.contains(number))
     return value;
-  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
-  return arith::SelectOp::create(b, isPresent[number], value, zero);
+  Type bits = getMemoryType(type);
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(bits));
+  return castBits(type, arith::SelectOp::create(b, isPresent[number], castBits(bits, value), zero));
 }
 
 void RowEmitter::storeOutput(unsigned output, Vectors &vectors) {
@@ -368,10 +380,15 @@ static unsigned getAlignment(Type type) {
   return std::max(1u, getElementTypeOrSelf(type).getIntOrFloatBitWidth() / 8);
 }
 
+Value RowEmitter::castBits(Type type, Value value) {
+  return value.getType() == type ? value : arith::BitcastOp::create(b, type, value);
+}
+
 Value RowEmitter::load(Type type, Value pointer) {
-  return LLVM::LoadOp::create(b, type, pointer, getAlignment(type));
+  return castBits(type, LLVM::LoadOp::create(b, getMemoryType(type), pointer, getAlignment(type)));
 }
 
 void RowEmitter::store(Value value, Value pointer) {
-  LLVM::StoreOp::create(b, value, pointer, getAlignment(value.getType()));
+  Value bits = castBits(getMemoryType(value.getType()), value);
+  LLVM::StoreOp::create(b, bits, pointer, getAlignment(bits.getType()));
 }

@@ -63,6 +63,7 @@ private:
   mlir::Value getScalar(mlir::Value bodyValue);
   mlir::Value makeInteger(int64_t value);
   mlir::Value makePointer(mlir::Type element, mlir::Value base, mlir::Value index);
+  mlir::Value castBits(mlir::Type type, mlir::Value value);
   mlir::Value load(mlir::Type type, mlir::Value pointer);
   void store(mlir::Value value, mlir::Value pointer);
   mlir::Value getOutputPointer(unsigned output) {

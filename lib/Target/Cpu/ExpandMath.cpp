@@ -1,4 +1,7 @@
-//===- ExpandMath.cpp - exp, log, tanh, erf as arithmetic -----------------===//
+//===- ExpandMath.cpp - exp, log, tanh, erf, bf16 as arithmetic -----------===//
+//
+// bf16 is the upper half of an f32: widening and rounding are arithmetic on bits, where LLVM would
+// call a library on processors without instructions for it. All have those for f16.
 //
 // Own polynomials, fitted in double precision by iteratively reweighted least squares. Scalars and
 // vectors take the same path. Largest relative errors over all f32 (test/Target/Cpu checks them):
@@ -161,9 +164,70 @@ Value MathBuilder::log(Value x) {
   return select(isLess(x, constant(0)), constant(std::nanf("")), sum);
 }
 
+/// Of a type's shape, which may be a vector's.
+Type withElement(Type type, Type element) {
+  auto vector = dyn_cast<VectorType>(type);
+  return vector ? Type(vector.clone(element)) : element;
+}
+
+class Bf16Builder {
+public:
+  Bf16Builder(Operation *op)
+      : b(op->getLoc(), op), value(op->getOperand(0)), result(op->getResult(0).getType()),
+        i16(withElement(result, b.getI16Type())), i32(withElement(result, b.getI32Type())),
+        f32(withElement(result, b.getF32Type())) {}
+
+  /// To f32 or f64.
+  Value widen() {
+    Value bits = arith::ExtUIOp::create(b, i32, arith::BitcastOp::create(b, i16, value));
+    Value wide = arith::BitcastOp::create(b, f32, arith::ShLIOp::create(b, bits, integer(16)));
+    return result == f32 ? wide : arith::ExtFOp::create(b, result, wide);
+  }
+
+  /// From f32, to the nearest, ties to even; NaN stays NaN.
+  Value round() {
+    Value bits = arith::BitcastOp::create(b, i32, value);
+    Value upper = arith::ShRUIOp::create(b, bits, integer(16));
+    Value odd = arith::AndIOp::create(b, upper, integer(1));
+    Value half = arith::AddIOp::create(b, integer(0x7fff), odd);
+    Value rounded = arith::ShRUIOp::create(b, arith::AddIOp::create(b, bits, half), integer(16));
+    Value isNan = arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, value, value);
+    Value quiet = arith::OrIOp::create(b, upper, integer(0x40));
+    Value chosen = arith::SelectOp::create(b, isNan, quiet, rounded);
+    return arith::BitcastOp::create(b, result, arith::TruncIOp::create(b, i16, chosen));
+  }
+
+private:
+  Value integer(int32_t number) {
+    TypedAttr element = b.getI32IntegerAttr(number);
+    if (auto vector = dyn_cast<VectorType>(i32))
+      element = DenseElementsAttr::get(vector, Attribute(element));
+    return arith::ConstantOp::create(b, element);
+  }
+
+  ImplicitLocOpBuilder b;
+  Value value;
+  Type result, i16, i32, f32;
+};
+
+void expandBf16(ModuleOp module) {
+  module.walk([](Operation *op) {
+    Value expanded;
+    if (isa<arith::ExtFOp>(op) && getElementTypeOrSelf(op->getOperand(0).getType()).isBF16())
+      expanded = Bf16Builder(op).widen();
+    else if (isa<arith::TruncFOp>(op) && getElementTypeOrSelf(op->getResult(0).getType()).isBF16())
+      expanded = Bf16Builder(op).round();
+    else
+      return;
+    op->getResult(0).replaceAllUsesWith(expanded);
+    op->erase();
+  });
+}
+
 } // namespace
 
 void cpu::expandMath(ModuleOp module) {
+  expandBf16(module);
   module.walk([](Operation *op) {
     if (op->getNumResults() != 1 || !getElementTypeOrSelf(op->getResult(0).getType()).isF32())
       return;

@@ -9,6 +9,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <random>
+#include <string>
+#include <tuple>
 
 using namespace mlir;
 using namespace seqpar;
@@ -183,6 +186,84 @@ TEST_F(CpuKernels, functionsOfSpecialNumbers) {
       }
     });
   }
+}
+
+using NarrowCase = std::tuple<int64_t, const char *>; // columns, type
+class CpuNarrowKernels : public CpuKernels, public testing::WithParamInterface<NarrowCase> {
+protected:
+  int64_t columns = std::get<0>(GetParam());
+  std::string type = std::get<1>(GetParam());
+  /// Half a unit in the last place.
+  double rounding = type == "bf16" ? 0x1p-8 : 0x1p-11;
+};
+
+INSTANTIATE_TEST_SUITE_P(Columns, CpuNarrowKernels,
+                         testing::Combine(testing::Values(1, 7, 16, 33, 768),
+                                          testing::Values("bf16", "f16")),
+                         [](const auto &info) {
+                           return std::get<1>(info.param) + std::string("_") +
+                                  std::to_string(std::get<0>(info.param));
+                         });
+
+/// What is f32 stays as exact as with operands of 32 bits, since inputs are rounded beforehand.
+TEST_P(CpuNarrowKernels, layerNormGrad) {
+  if (columns == 1)
+    return; // its gradient is 0
+  RowKernelCase kernel(context, "layer-norm-grad-narrow.mlir", {5, columns, 7, type});
+  kernel.tolerances[5] = rounding;
+  check(kernel);
+  kernel.shareMemory(0, 4);
+  check(kernel);
+}
+
+TEST_P(CpuNarrowKernels, gather) {
+  RowKernelCase kernel(context, "gather-narrow.mlir", {9, columns, 9, type});
+  kernel.operands[2].i[4] = -1;
+  for (int64_t row = 0; row < 9; ++row)
+    kernel.operands[3].i[row] = row == 5 ? -1 : 8 - row;
+  kernel.tolerances[4] = 0; // copies
+  kernel.tolerances[5] = kernel.tolerances[7] = rounding;
+  check(kernel);
+}
+
+/// Ties, the ends of the type, what lies between its smallest numbers; NaN stays NaN.
+TEST_P(CpuNarrowKernels, conversionsRoundToTheNearest) {
+  const llvm::fltSemantics &semantics = type == "bf16" ? APFloat::BFloat() : APFloat::IEEEhalf();
+  RowKernelCase kernel(context, "convert-narrow.mlir", {64, columns, 7, type});
+  std::vector<float> x(64 * columns), wide(x.size());
+  std::vector<uint16_t> y(x.size()), narrow(x.size());
+  const float edges[] = {0.0f,    -0.0f,    INFINITY, -INFINITY, NAN,     65519.0f, 65520.0f,
+                         3.4e38f, -3.4e38f, 1e-45f,   6e-8f,     2.9e-8f, 6.1e-5f,  1e-39f};
+  std::mt19937 engine(3);
+  for (size_t i = 0; i < x.size(); ++i) {
+    uint32_t bits = uint32_t(engine());
+    if (i % 3 == 0) // often a tie
+      bits &= type == "bf16" ? 0xffff8000 : 0xfffff000;
+    if (i % 2 == 0) // near 1
+      bits = (bits & 0x807fffff) | (120 + bits % 16) << 23;
+    x[i] = i < std::size(edges) ? edges[i] : llvm::bit_cast<float>(bits);
+    y[i] = uint16_t(engine());
+  }
+  auto isNan = [&](uint16_t bits) { return APFloat(semantics, APInt(16, bits)).isNaN(); };
+  compile(kernel, [&](Function run) {
+    void *operands[] = {x.data(), y.data(), narrow.data(), wide.data()};
+    run(operands, 0, 64);
+    for (size_t i = 0; i < x.size(); ++i) {
+      bool loses;
+      APFloat rounded(x[i]), widened(semantics, APInt(16, y[i]));
+      rounded.convert(semantics, APFloat::rmNearestTiesToEven, &loses);
+      widened.convert(APFloat::IEEEsingle(), APFloat::rmNearestTiesToEven, &loses);
+      if (std::isnan(x[i]))
+        EXPECT_TRUE(isNan(narrow[i])) << i;
+      else
+        EXPECT_EQ(narrow[i], rounded.bitcastToAPInt().getZExtValue()) << x[i];
+      if (isNan(y[i]))
+        EXPECT_TRUE(std::isnan(wide[i])) << i;
+      else
+        EXPECT_EQ(llvm::bit_cast<uint32_t>(wide[i]), widened.bitcastToAPInt().getZExtValue())
+            << y[i];
+    }
+  });
 }
 
 TEST_F(CpuKernels, equalBodiesShareAKernel) {

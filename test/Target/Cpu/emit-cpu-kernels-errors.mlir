@@ -46,24 +46,14 @@ plan.rows "steps" rows(8) ins(%x : memref<8x16xf32>) outs(%x : memref<8x16xf32>)
 
 // -----
 
-%x = plan.buffer {value = "x"} : memref<8x16xf32>
-plan.rows "half" rows(8) ins(%x : memref<8x16xf32>) outs(%x : memref<8x16xf32>)
+%x = plan.buffer {value = "x"} : memref<8x16xf64>
+%y = plan.buffer {value = "y"} : memref<8x16xbf16>
+plan.rows "round" rows(8) ins(%x : memref<8x16xf64>) outs(%y : memref<8x16xbf16>)
     access [#plan.access<row>] results [#plan.access<row>] {
-^bb0(%a: tensor<16xf32>):
-  // expected-error @below {{'arith.truncf' op on the CPU, row kernels compute in f32, f64 and integers, found 'f16'}}
-  %0 = arith.truncf %a : tensor<16xf32> to tensor<16xf16>
-  %1 = arith.extf %0 : tensor<16xf16> to tensor<16xf32>
-  plan.row_yield %1 : tensor<16xf32>
-}
-
-// -----
-
-%x = plan.buffer {value = "x"} : memref<8x16xbf16>
-// expected-error @below {{'plan.rows' op on the CPU, expected buffers of f32, f64 or i32, found 'memref<8x16xbf16>'}}
-plan.rows "copy" rows(8) ins(%x : memref<8x16xbf16>) outs(%x : memref<8x16xbf16>)
-    access [#plan.access<row>] results [#plan.access<row>] {
-^bb0(%a: tensor<16xbf16>):
-  plan.row_yield %a : tensor<16xbf16>
+^bb0(%a: tensor<16xf64>):
+  // expected-error @below {{'arith.truncf' op on the CPU, row kernels round f32 to 16 bits, found 'f64'}}
+  %0 = arith.truncf %a : tensor<16xf64> to tensor<16xbf16>
+  plan.row_yield %0 : tensor<16xbf16>
 }
 
 // -----

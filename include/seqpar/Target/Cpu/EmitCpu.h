@@ -31,7 +31,8 @@ mlir::OwningOpRef<mlir::ModuleOp> buildRowFunctions(mlir::Operation *root,
                                                     const KernelTable &table);
 
 /// Replaces the math ops of a module that are no processor's instructions (exp, log, tanh, erf,
-/// rsqrt on f32) with arithmetic of a relative error below 1e-6.
+/// rsqrt on f32) with arithmetic of a relative error below 1e-6, and conversions of bf16 with exact
+/// arithmetic.
 void expandMath(mlir::ModuleOp module);
 
 /// Compiles the kernels of `table` for each target and appends the shared objects to `table.cpu`.
