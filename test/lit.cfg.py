@@ -24,13 +24,13 @@ config.substitutions.append(("%buildtest", os.path.join(config.seqpar_binary_dir
 if config.have_mpi:
     config.available_features.add("mpi")
 else:
-    lit_config.note("no MPI: tests of several processes are off")
+    lit_config.note("no MPI: tests of processes that mpirun starts are off")
 # Namespaces of the network stand for machines.
 namespace = f"seqpar-lit-{os.getpid()}"
 if subprocess.run(f"ip netns add {namespace} && ip netns del {namespace}", shell=True, capture_output=True).returncode == 0:
     config.available_features.add("netns")
 else:
-    lit_config.note("no network namespaces: the test of two machines is off")
+    lit_config.note("no network namespaces: the tests of two machines are off")
 config.substitutions.append(("%mpirun", "mpirun --oversubscribe"))
 config.environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
 config.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
