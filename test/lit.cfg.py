@@ -35,6 +35,8 @@ config.substitutions.append(("%mpirun", "mpirun --oversubscribe"))
 config.environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
 config.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
 
+# What is compiled is compiled anew, unless a test is about that.
+config.environment["SEQPAR_CUDA_IMAGES"] = "off"
 # Tests that compile CUDA C++ need a part of the toolkit, which CMake looks for.
 if config.seqpar_nvrtc:
     config.available_features.add("nvrtc")

@@ -27,7 +27,7 @@ static LogicalResult dumpCuda(ModuleOp module, const CudaCode &code, StringRef d
 
 static LogicalResult emitCuda(ModuleOp module, KernelTable &table, const CompileOptions &options) {
   SmallVector<StringRef> architectures(options.cudaArchitectures.begin(), options.cudaArchitectures.end());
-  LogicalResult result = cuda::emitCuda(module, table, architectures);
+  LogicalResult result = cuda::emitCuda(module, table, architectures, options.cudaImageCache);
   // The text is of use above all when it does not compile.
   if (!options.dumpDirectory.empty())
     for (const CudaCode &code : table.cuda)

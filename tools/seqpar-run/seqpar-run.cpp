@@ -6,6 +6,7 @@
 #include "Compile.h"
 
 #include "seqpar/Target/Cuda/EmitCuda.h"
+#include "seqpar/Target/Cuda/ImageCache.h"
 #include "seqpar/rt/AtomicFile.h"
 #include "seqpar/rt/Error.h"
 #include "seqpar/rt/Processes.h"
@@ -171,8 +172,10 @@ std::optional<rt::ProgramFile> loadProgram(const Options &options) {
 
 rt::ProgramFile compileProgram(Options &options, bool writes) {
   resolveBatch(options);
-  if (options.run.device == "cuda")
+  if (options.run.device == "cuda") {
     options.compile.cudaArchitectures.assign(std::begin(cuda::kArchitectures), std::end(cuda::kArchitectures));
+    options.compile.cudaImageCache = cuda::getDefaultImageCache();
+  }
   auto start = std::chrono::steady_clock::now();
   std::vector<uint8_t> bytes = tool::compileModel(options.model, options.compile);
   if (options.run.device == "cuda" && writes)

@@ -33,6 +33,7 @@ struct CompileOptions {
   std::string schedule = "1f1b";  ///< of micro-batches in a pipeline, or "gpipe"
   std::vector<std::string> cpuTargets = {"x86-64-v4", "x86-64-v3"};
   std::vector<std::string> cudaArchitectures; ///< empty: no code for CUDA
+  std::string cudaImageCache;                 ///< folder of images compiled before; empty: none
   std::string dumpDirectory; ///< empty: no dumps
   std::string reproducer;    ///< file for a phase that fails; empty: see runPhase
   std::function<void(llvm::StringRef phase, const PhaseFailure &failure)> onFailure;

@@ -5,6 +5,7 @@
 
 #include "seqpar/Dialect/SP/SP.h"
 #include "seqpar/Target/Cuda/AttentionSource.h"
+#include "seqpar/Target/Cuda/ImageCache.h"
 
 #include "mlir/IR/TypeUtilities.h"
 #include "mlir/Pass/Pass.h"
@@ -76,8 +77,8 @@ FailureOr<std::vector<cuda::AttentionConfig>> cuda::collectAttention(Operation *
   return configs;
 }
 
-LogicalResult cuda::emitCuda(Operation *root, KernelTable &table,
-                             ArrayRef<StringRef> architectures) {
+LogicalResult cuda::emitCuda(Operation *root, KernelTable &table, ArrayRef<StringRef> architectures,
+                             StringRef imageCache) {
   FailureOr<std::string> rows = buildRowSource(root, table);
   FailureOr<std::vector<AttentionConfig>> attention = collectAttention(root);
   if (failed(rows) || failed(attention))
@@ -92,8 +93,10 @@ LogicalResult cuda::emitCuda(Operation *root, KernelTable &table,
   if (!attention->empty() && llvm::is_contained(architectures, "sm_90"))
     table.cuda.push_back(
         {"attention_warpgroup", attentionWarpgroupSource(*attention), {}, {"sm_90a"}});
+  ImageCache cache(imageCache.str());
   std::string error;
-  if (!compileImages(table.cuda, architectures, error))
+  if (!compileImages(table.cuda, architectures, error, /*usages=*/nullptr,
+                     imageCache.empty() ? nullptr : &cache))
     return root->emitError() << error;
   return success();
 }

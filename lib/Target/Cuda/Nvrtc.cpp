@@ -5,11 +5,15 @@
 //===----------------------------------------------------------------------===//
 #include "seqpar/Target/Cuda/Nvrtc.h"
 
+#include "seqpar/Target/Cuda/ImageCache.h"
+
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
 
 #include <dlfcn.h>
 
@@ -102,9 +106,13 @@ struct Job {
   std::string architecture;
   std::string log{}, error{};
   std::vector<uint8_t> image{};
-  void run(const std::string &include);
+  std::string notKept{}; ///< why
+  void run(const std::string &include, const ImageCache *cache);
 
 private:
+  std::vector<std::string> makeOptions(const std::string &include) const;
+  std::string getKey(const std::string &include) const;
+  void compile(const std::string &include);
   template <typename Size, typename Get> void fetch(void *program, Size size, Get get, bool text);
 };
 
@@ -132,17 +140,55 @@ std::string findError(StringRef log, StringRef otherwise) {
   return lines.empty() ? otherwise.str() : lines.front().trim().str();
 }
 
-void Job::run(const std::string &include) {
-  const Nvrtc &nvrtc = Nvrtc::get();
-  std::string name = code->name + ".cu";
-  std::string target = "--gpu-architecture=" + architecture, folder = "--include-path=" + include;
-  std::vector<const char *> options = {target.c_str(), "--std=c++17",
-                                       "--device-as-default-execution-space"};
-  bool isCubin = StringRef(architecture).starts_with("sm_");
-  if (isCubin)
+std::vector<std::string> Job::makeOptions(const std::string &include) const {
+  std::vector<std::string> options = {"--gpu-architecture=" + architecture, "--std=c++17",
+                                      "--device-as-default-execution-space"};
+  if (StringRef(architecture).starts_with("sm_"))
     options.push_back("--ptxas-options=-v");
   if (!include.empty())
-    options.push_back(folder.c_str());
+    options.push_back("--include-path=" + include);
+  return options;
+}
+
+/// All that an image depends on; of the toolkit's headers, those that the text names.
+std::string Job::getKey(const std::string &include) const {
+  std::vector<std::string> parts = makeOptions(include);
+  parts.push_back(getNvrtcVersion());
+  parts.push_back(code->name);
+  parts.push_back(code->source);
+  SmallVector<StringRef> lines;
+  StringRef(code->source).split(lines, '\n');
+  for (StringRef line : lines)
+    if (line.consume_front("#include <")) {
+      auto header = MemoryBuffer::getFile(include + "/" + line.split('>').first);
+      parts.push_back(header ? (*header)->getBuffer().str() : "");
+    }
+  return ImageCache::getKey(SmallVector<StringRef>(parts.begin(), parts.end()));
+}
+
+void Job::run(const std::string &include, const ImageCache *cache) {
+  std::string key;
+  if (cache) {
+    key = getKey(include);
+    if (std::optional<ImageCache::Entry> known = cache->find(key)) {
+      image = std::move(known->image);
+      log = std::move(known->log);
+      return;
+    }
+  }
+  compile(include);
+  if (cache && error.empty())
+    cache->add(key, {image, log}, notKept);
+}
+
+void Job::compile(const std::string &include) {
+  const Nvrtc &nvrtc = Nvrtc::get();
+  std::string name = code->name + ".cu";
+  std::vector<std::string> texts = makeOptions(include);
+  std::vector<const char *> options;
+  for (const std::string &text : texts)
+    options.push_back(text.c_str());
+  bool isCubin = StringRef(architecture).starts_with("sm_");
   void *program = nullptr;
   int result =
       nvrtc.createProgram(&program, code->source.c_str(), name.c_str(), 0, nullptr, nullptr);
@@ -222,7 +268,8 @@ std::string cuda::getNvrtcVersion() {
 }
 
 bool cuda::compileImages(MutableArrayRef<CudaCode> codes, ArrayRef<StringRef> architectures,
-                         std::string &error, std::vector<KernelUsage> *usages) {
+                         std::string &error, std::vector<KernelUsage> *usages,
+                         const ImageCache *cache) {
   if (!hasNvrtc(error))
     return false;
   std::string include = findIncludeFolder();
@@ -236,9 +283,12 @@ bool cuda::compileImages(MutableArrayRef<CudaCode> codes, ArrayRef<StringRef> ar
   }
   std::vector<std::thread> threads;
   for (Job &job : jobs)
-    threads.emplace_back([&] { job.run(include); });
+    threads.emplace_back([&] { job.run(include, cache); });
   for (std::thread &thread : threads)
     thread.join();
+  auto notKept = find_if(jobs, [](const Job &job) { return !job.notKept.empty(); });
+  if (notKept != jobs.end())
+    errs() << notKept->notKept << "; CUDA images are not kept\n";
   for (Job &job : jobs) {
     if (!job.error.empty()) {
       error = job.error;

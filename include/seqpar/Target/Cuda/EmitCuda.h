@@ -29,9 +29,10 @@ llvm::FailureOr<std::vector<AttentionConfig>> collectAttention(mlir::Operation *
 /// The code "rows" of all kernels of `table`, and "attention" where there is some, with images for
 /// `architectures`. With "sm_90" among these, attention that warpgroups can do has kernels in
 /// "attention_warpgroup" too, for "sm_90a" alone. The bytes depend on the text and the version of
-/// NVRTC only.
+/// NVRTC only. `imageCache` is the folder of an ImageCache; empty: none.
 llvm::LogicalResult emitCuda(mlir::Operation *root, KernelTable &table,
-                             llvm::ArrayRef<llvm::StringRef> architectures);
+                             llvm::ArrayRef<llvm::StringRef> architectures,
+                             llvm::StringRef imageCache = "");
 
 /// The pass `emit-cuda-kernels`: prints the text of a module's row kernels.
 void registerPasses();

@@ -11,6 +11,8 @@
 
 namespace seqpar::cuda {
 
+class ImageCache;
+
 /// What one kernel takes of a multiprocessor, as the assembler reports it.
 struct KernelUsage {
   std::string symbol;
@@ -30,9 +32,9 @@ std::string getNvrtcVersion();
 /// Compiles the source of each code for its own architectures, or else for each of `architectures`,
 /// all at the same time, and appends the images: a cubin for "sm_90", PTX for "compute_90". On
 /// failure returns false with NVRTC's first message in `error`. `usages`, when given, gets the
-/// kernels of all cubins.
+/// kernels of all cubins. With a cache, what is in it is not compiled; the bytes are the same.
 bool compileImages(llvm::MutableArrayRef<CudaCode> codes,
                    llvm::ArrayRef<llvm::StringRef> architectures, std::string &error,
-                   std::vector<KernelUsage> *usages = nullptr);
+                   std::vector<KernelUsage> *usages = nullptr, const ImageCache *cache = nullptr);
 
 } // namespace seqpar::cuda
