@@ -31,7 +31,7 @@ def compare(change):
     gradients = {name: array.array("f", values) for name, values in VECTORS.items() if name.startswith("grad.")}
     parameters = {name: array.array("f", values) for name, values in gpu_check.with_prefix(VECTORS, "final.").items()}
     change(log, gradients, parameters)
-    return gpu_check.Check.compare(REFERENCE, VECTORS, log, gradients, parameters)[0]
+    return gpu_check.Check.compare(REFERENCE, VECTORS, log, gradients, parameters, gpu_check.BOUNDS)[0]
 
 
 def put(values, at, value=math.nan):
