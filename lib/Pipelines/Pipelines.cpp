@@ -67,6 +67,8 @@ static void buildPlan(OpPassManager &manager, const CompileOptions &options) {
   }
   if (options.recompute)
     manager.addPass(createRecomputeRows());
+  if (options.epilogues || !options.cudaArchitectures.empty())
+    manager.addPass(createFuseEpilogues());
   manager.addPass(createFuseRows());
   manager.addPass(createOverlap());
   manager.addPass(createBufferize());
@@ -150,6 +152,8 @@ struct PhaseOptions : PassPipelineOptions<PhaseOptions> {
                                llvm::cl::desc("micro-batches of one step and replica")};
   Option<bool> recompute{*this, "recompute", llvm::cl::init(true),
                          llvm::cl::desc("compute cheap values again in the backward")};
+  Option<bool> epilogues{*this, "epilogues", llvm::cl::init(false),
+                         llvm::cl::desc("products add biases and apply GeLU, as plans for CUDA have it")};
   Option<std::string> schedule{*this, "schedule", llvm::cl::init("1f1b"), llvm::cl::desc("1f1b or gpipe")};
   Option<int64_t> seqLength{*this, "seq-length", llvm::cl::init(128), llvm::cl::desc("positions of one sample")};
   Option<int64_t> chunk{*this, "chunk", llvm::cl::init(128), llvm::cl::desc("masked rows computed at a time")};
@@ -173,6 +177,7 @@ struct PhaseOptions : PassPipelineOptions<PhaseOptions> {
     options.chunk = chunk;
     options.dropout = dropout;
     options.dtype = dtype;
+    options.epilogues = epilogues;
     options.attention = attention;
     options.zero = zero;
     options.bucketBytes = bucketBytes;

@@ -49,8 +49,12 @@ SmallVector<BufferAccess> seqpar::getBufferAccesses(Operation *op, bool firstIte
   llvm::TypeSwitch<Operation *>(op)
       .Case([&](plan::GemmOp gemm) {
         collector.read({gemm.getA(), gemm.getB()});
+        if (gemm.getBias())
+          collector.read(gemm.getBias());
         if (gemm.getOut())
           collector.write(gemm.getOut(), gemm.getCombine() == plan::Combine::Add);
+        if (gemm.getSavedOut())
+          collector.write(gemm.getSavedOut());
       })
       .Case([&](plan::RowsOp rows) { collectRows(rows, collector); })
       .Case([&](plan::FillOp fill) { collector.write(fill.getOut()); })

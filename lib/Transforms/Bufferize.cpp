@@ -228,9 +228,14 @@ LogicalResult Bufferizer::bufferizeGemm(plan::GemmOp op) {
     combine = target ? target->combine : combine;
     buffers[op.getResult()] = out;
   }
+  Value saved = op.getSavedOut();
+  if (op.getSaved())
+    buffers[op.getSaved()] = saved = allocate(op, op.getSaved().getType(), "gemm");
   OpBuilder builder(op);
-  plan::GemmOp::create(builder, op.getLoc(), /*result=*/Type(), getBuffer(op.getA()),
-                       getBuffer(op.getB()), out, op.getTransposeA(), op.getTransposeB(), combine,
+  plan::GemmOp::create(builder, op.getLoc(), /*result=*/Type(), /*saved=*/Type(),
+                       getBuffer(op.getA()), getBuffer(op.getB()),
+                       op.getBias() ? getBuffer(op.getBias()) : Value(), out, saved,
+                       op.getTransposeA(), op.getTransposeB(), op.getGelu(), combine,
                        op.getActiveRows());
   return success();
 }

@@ -271,23 +271,7 @@ private:
       builder.setInsertionPointToStart(argument.getOwner());
     else
       builder.setInsertionPoint(block.findAncestorOpInBlock(*user)); // declared memory
-    return cast = makeCast(builder, user->getLoc(), value);
-  }
-
-  Value makeCast(OpBuilder &builder, Location loc, Value value) {
-    auto type = mlir::cast<ShapedType>(value.getType());
-    int64_t columns = type.getShape().back();
-    Attribute row = plan::AccessAttr::get(builder.getContext(), AccessKind::Row, -1);
-    ArrayAttr access = builder.getArrayAttr(row);
-    auto op = RowsOp::create(builder, loc, RankedTensorType::get(type.getShape(), narrow),
-                             builder.getStringAttr("cast"), builder.getI64IntegerAttr(type.getNumElements() / columns),
-                             value, /*outs=*/ValueRange(), access, access,
-                             plan::CombineAttr::get(builder.getContext(), plan::Combine::Overwrite), UnitAttr());
-    OpBuilder::InsertionGuard guard(builder);
-    Type wide = RankedTensorType::get({columns}, type.getElementType());
-    Block *body = builder.createBlock(&op.getBody(), {}, wide, loc);
-    plan::RowYieldOp::create(builder, loc, round(builder, loc, body->getArgument(0)));
-    return op.getResult(0);
+    return cast = plan::createCast(builder, user->getLoc(), value, narrow);
   }
 
   static Type getElementType(Value value) { return mlir::cast<ShapedType>(value.getType()).getElementType(); }

@@ -169,7 +169,9 @@ void Executor::gemm(const Gemm &op, const Scope &scope) {
                 .accumulate = scope.accumulates(op.combine()),
                 .varying = op.active_rows() != ActiveRows::None,
                 .type = floatType(op.a()),
-                .resultType = floatType(op.c())};
+                .resultType = floatType(op.c()),
+                .bias = op.bias() ? at<void>(op.bias(), scope) : nullptr,
+                .saved = op.saved() ? at<void>(op.saved(), scope) : nullptr};
   device.gemm(args);
 }
 

@@ -56,6 +56,7 @@ private:
   void rowKernel(const RowKernel &op, const Place &place);
   void kernelOperand(const Kernel &kernel, unsigned index, const RowKernel &op, const Place &place);
   void indexed(const KernelOperand &table, const Operand &operand, const Operand &index);
+  void epilogue(const Gemm &op, DataType result);
   template <typename Op> DataType attention(const Op &op, const Place &place);
   template <typename Op> void attentionResult(const Op &op, DataType type) {
     int64_t width = static_cast<int64_t>(product({op.heads(), op.head_dim()}));
@@ -278,7 +279,23 @@ void InstructionChecker::gemm(const Gemm &op, const Place &place) {
     matrix(op.b(), "b", op.n(), op.k(), op.ldb(), type);
   else
     matrix(op.b(), "b", op.k(), op.n(), op.ldb(), type);
-  matrix(op.c(), "c", op.m(), op.n(), op.ldc(), resultType(op.c(), "c", type));
+  DataType result = resultType(op.c(), "c", type);
+  matrix(op.c(), "c", op.m(), op.n(), op.ldc(), result);
+  epilogue(op, result);
+}
+
+void InstructionChecker::epilogue(const Gemm &op, DataType result) {
+  if (op.bias() && op.combine() != Combine::Overwrite)
+    fail("bias: expected combine Overwrite, found {}", EnumNameCombine(op.combine()));
+  if (op.bias())
+    tensor(op.bias(), "bias", {op.n()}, result);
+  if (!op.saved())
+    return;
+  if (!op.bias())
+    fail("saved: expected a bias beside it");
+  if (op.ldc() % 8 != 0)
+    fail("saved: expected a leading dimension that 8 divides, found {}", op.ldc());
+  matrix(op.saved(), "saved", op.m(), op.n(), op.ldc(), result);
 }
 
 void InstructionChecker::rowKernel(const RowKernel &op, const Place &place) {

@@ -8,6 +8,7 @@
 #include <dnnl.h>
 
 #include <algorithm>
+#include <cmath>
 
 // Of the OpenMP library that oneDNN uses (GCC's, whose omp.h clang does not find).
 extern "C" void omp_set_num_threads(int);
@@ -56,6 +57,19 @@ void scaleResult(const FloatProduct &args) {
     return;
   for (int64_t i = 0; i < args.m; ++i)
     std::fill_n(args.c + i * args.ldc, args.n, 0.0f);
+}
+
+/// The tanh form: sqrt(2 / pi) * (x + 0.044715 x^3).
+float gelu(float x) {
+  return 0.5f * x * (1 + std::tanh(0.7978845608028654f * (x + 0.044715f * (x * x * x))));
+}
+
+template <typename Body>
+void eachRow(ThreadPool &pool, const FloatProduct &product, const Body &body) {
+  pool.parallelFor(product.m, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      body(product.c + i * product.ldc);
+  });
 }
 
 FloatProduct rowSlice(FloatProduct args, int64_t begin, int64_t end) {
@@ -114,6 +128,10 @@ void CpuGemm::run(const GemmArgs &args) {
   checkExtents(args);
   if (args.resultType != args.type && args.resultType != FloatType::F32)
     fail("gemm: expected a result of the operands' type or fp32");
+  if (args.bias && args.accumulate)
+    fail("gemm: expected to overwrite the result with a bias");
+  if (args.saved && (!args.bias || args.ldc % 8))
+    fail("gemm: expected a bias and a leading dimension that 8 divides with a saved sum, found {}", args.ldc);
   if (args.m == 0 || args.n == 0)
     return;
   FloatProduct product{.a = static_cast<const float *>(args.a),
@@ -129,8 +147,10 @@ void CpuGemm::run(const GemmArgs &args) {
                        .ldc = args.ldc,
                        .alpha = args.alpha,
                        .accumulate = args.accumulate};
-  if (args.type == FloatType::F32)
-    return gemm(pool, product);
+  if (args.type == FloatType::F32) {
+    gemm(pool, product);
+    return finish(args, product);
+  }
   auto widened = [&](Scratch &scratch, const void *from, int64_t &ld, int64_t rows,
                      int64_t columns) {
     auto *to = static_cast<float *>(scratch.atLeast(size_t(rows * columns) * sizeof(float)));
@@ -144,14 +164,39 @@ void CpuGemm::run(const GemmArgs &args) {
     product.b = widened(b, args.b, product.ldb, args.transposeB ? args.n : args.k,
                         args.transposeB ? args.k : args.n);
   }
-  if (args.resultType == FloatType::F32)
-    return gemm(pool, product);
+  if (args.resultType == FloatType::F32) {
+    gemm(pool, product);
+    return finish(args, product);
+  }
   product.c = args.accumulate
                   ? widened(c, args.c, product.ldc, args.m, args.n)
                   : static_cast<float *>(c.atLeast(size_t(args.m * args.n) * sizeof(float)));
   product.ldc = args.n;
   gemm(pool, product);
+  finish(args, product);
   narrow(pool, args.type, product.c, args.n, args.c, args.ldc, args.m, args.n);
+}
+
+/// Bias and GeLU of the sums in `product.c`; what is saved is rounded to the type of the result.
+void CpuGemm::finish(const GemmArgs &args, const FloatProduct &product) {
+  if (!args.bias)
+    return;
+  const float *added = asFloats(pool, args.resultType, args.bias, 1, args.n, bias);
+  eachRow(pool, product, [&](float *row) {
+    for (int64_t j = 0; j < product.n; ++j)
+      row[j] += added[j];
+  });
+  if (!args.saved)
+    return;
+  if (args.resultType == FloatType::F32)
+    for (int64_t i = 0; i < args.m; ++i)
+      std::copy_n(product.c + i * product.ldc, args.n, static_cast<float *>(args.saved) + i * args.ldc);
+  else
+    narrow(pool, args.resultType, product.c, product.ldc, args.saved, args.ldc, args.m, args.n);
+  eachRow(pool, product, [&](float *row) {
+    for (int64_t j = 0; j < product.n; ++j)
+      row[j] = gelu(row[j]);
+  });
 }
 
 } // namespace seqpar::rt

@@ -146,6 +146,12 @@ void CudaDevice::gemm(const GemmArgs &args) {
                 .accumulate = args.accumulate,
                 .type = args.type,
                 .resultType = args.resultType,
+                .epilogue = args.saved  ? GemmEpilogue::Gelu
+                            : args.bias ? GemmEpilogue::Bias
+                                        : GemmEpilogue::None,
+                .bias = const_cast<void *>(args.bias),
+                .saved = args.saved,
+                .ldSaved = args.saved ? args.ldc : 0,
                 .varying = args.varying};
   products.run(call, compute, !recordings.active());
 }

@@ -4,6 +4,8 @@
 
 #include "seqpar/rt/Error.h"
 
+#include <cmath>
+
 namespace seqpar::rt::test {
 namespace {
 
@@ -127,6 +129,44 @@ TEST_P(DeviceConformance, GemmOf16Bits) {
         check(*device, {70, 90, 35, ta, tb, -2.0f, accumulate, 3, 8, 5}, type, resultType);
         check(*device, {401, 150, 57, ta, tb, 0.5f, accumulate}, type, resultType);
       }
+}
+
+/// A bias, and GeLU of the sum, both of what is not yet rounded.
+void checkEpilogue(Device &device, FloatType type, bool saves) {
+  Product p{70, 96, 35, false, true, 1.0f, false};
+  Matrices host(p, type, type);
+  std::vector<double> sums = reference(p, host), results;
+  std::vector<float> bias = randomFloats(p.n, 4);
+  for (float &value : bias)
+    value = rounded(type, value);
+  for (size_t i = 0; i < sums.size(); ++i) {
+    double x = sums[i] += double(bias[i % size_t(p.n)]);
+    results.push_back(saves ? 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))) : x);
+  }
+  FloatArray a(device, host.a, type), b(device, host.b, type),
+      c(device, std::vector<float>(results.size(), NAN), type),
+      saved(device, std::vector<float>(results.size(), NAN), type), added(device, bias, type);
+  GemmArgs args{a.data(), b.data(), c.data(), p.m,    p.n,  p.k,   false, true,
+                host.lda, host.ldb, host.ldc, 1.0f, false, false, type,  type};
+  args.bias = added.data();
+  args.saved = saves ? saved.data() : nullptr;
+  device.gemm(args);
+  SCOPED_TRACE(testing::Message() << "type " << int(type) << " saves " << saves);
+  auto check = [&](FloatArray &found, const std::vector<double> &expected) {
+    if (type == FloatType::F32)
+      EXPECT_LT(relativeDifference(found.values(), expected), kTolerance);
+    else
+      EXPECT_LE(halfUnitsOff(type, found.values(), expected), 1.0);
+  };
+  check(c, results);
+  if (saves)
+    check(saved, sums);
+}
+
+TEST_P(DeviceConformance, GemmWithEpilogues) {
+  for (FloatType type : {FloatType::F32, FloatType::BF16, FloatType::F16})
+    for (bool saves : {false, true})
+      checkEpilogue(*device, type, saves);
 }
 
 TEST_P(DeviceConformance, GemmOf16BitsWithoutTerms) {

@@ -147,6 +147,32 @@ TEST(ProgramFile, ProductsAreOfOneTypeAndIntoItOrFp32) {
   EXPECT_THAT(gemm(F64, F64, F64), HasSubstr("found F64"));
 }
 
+TEST(ProgramFile, EpiloguesHaveTheResultsType) {
+  auto gemm = [](DataType bias, int64_t columns, bool saves, bool biased = true,
+                 Combine combine = Combine::Overwrite) {
+    return errorOfOp([=](ProgramBuilder &p) {
+      using enum DataType;
+      Operand a = p.use(p.buffer(Segment::Arena, {4, 8}, BF16)),
+              b = p.use(p.buffer(Segment::Arena, {8, columns}, BF16)),
+              c = p.use(p.buffer(Segment::Arena, {4, columns}, BF16)),
+              added = p.use(p.buffer(Segment::Arena, {8}, bias)),
+              saved = p.use(p.buffer(Segment::Arena, {4, columns}, BF16));
+      return p.op(CreateGemm(p.bytes, &a, &b, &c, 4, columns, 8, false, false, 8, columns, columns,
+                             1.0f, combine, ActiveRows::None, biased ? &added : nullptr,
+                             saves ? &saved : nullptr));
+    });
+  };
+  using enum DataType;
+  EXPECT_EQ(gemm(BF16, 8, false), "");
+  EXPECT_EQ(gemm(BF16, 8, true), "");
+  EXPECT_EQ(gemm(BF16, 7, false), "");
+  EXPECT_THAT(gemm(F32, 8, false), HasSubstr("bias: buffer 3 must hold 16 bytes of BF16"));
+  EXPECT_THAT(gemm(BF16, 9, false), HasSubstr("bias: buffer 3 must hold 18 bytes of BF16"));
+  EXPECT_THAT(gemm(BF16, 7, true), HasSubstr("leading dimension that 8 divides, found 7"));
+  EXPECT_THAT(gemm(BF16, 8, true, false), HasSubstr("saved: expected a bias beside it"));
+  EXPECT_THAT(gemm(BF16, 8, false, true, Combine::Add), HasSubstr("expected combine Overwrite"));
+}
+
 TEST(ProgramFile, AttentionIsOfOneTypeWithStatisticsOfFp32) {
   struct Types {
     DataType q = DataType::BF16, v = q, out = q, lse = DataType::F32;

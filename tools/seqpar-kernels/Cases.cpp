@@ -189,13 +189,18 @@ void Collector::gemm(const Gemm &op) {
   Case *made = start("gemm", fmt::format("{}{} {}x{}x{} ld {},{},{}{}{}",
                                          op.transpose_a() ? 'T' : 'N', op.transpose_b() ? 'T' : 'N',
                                          op.m(), op.n(), op.k(), op.lda(), op.ldb(), op.ldc(),
-                                         typesText(type, resultType), accumulate ? ", added" : ""));
+                                         typesText(type, resultType), accumulate ? ", added" : "") +
+                                 (op.saved() ? ", bias and gelu" : op.bias() ? ", bias" : ""));
   if (!made)
     return;
   size_t size = bytesOf(type);
   add(*made, "a", size_t((op.transpose_a() ? op.k() : op.m()) * op.lda()) * size, type);
   add(*made, "b", size_t((op.transpose_b() ? op.n() : op.k()) * op.ldb()) * size, type);
   add(*made, "c", size_t(op.m() * op.ldc()) * bytesOf(resultType), resultType, true);
+  if (op.bias())
+    add(*made, "bias", size_t(op.n()) * bytesOf(resultType), resultType);
+  if (op.saved())
+    add(*made, "saved", size_t(op.m() * op.ldc()) * bytesOf(resultType), resultType, true);
   // Of both signs: among terms of one sign a wrong one is small beside the sum. A float below 1 may
   // not round up to it.
   for (size_t i = 0; i < made->arrays.size(); ++i)
@@ -211,6 +216,8 @@ void Collector::gemm(const Gemm &op) {
     own.a = at[0];
     own.b = at[1];
     own.c = at[2];
+    own.bias = at.size() > 3 ? at[3] : nullptr;
+    own.saved = at.size() > 4 ? at[4] : nullptr;
     device.gemm(own);
   };
 }

@@ -30,6 +30,7 @@ struct CompileOptions {
   bool zero = true;               ///< ranks over dp and sp share the update (ZeRO-1)
   int64_t bucketBytes = 25 << 20; ///< of gradients that are reduced together; 0: no limit
   bool recompute = true;          ///< the backward computes cheap values again instead of keeping them
+  bool epilogues = false;         ///< products add biases and apply GeLU, also without code for CUDA
   std::string schedule = "1f1b";  ///< of micro-batches in a pipeline, or "gpipe"
   std::vector<std::string> cpuTargets = {"x86-64-v4", "x86-64-v3"};
   std::vector<std::string> cudaArchitectures; ///< empty: no code for CUDA

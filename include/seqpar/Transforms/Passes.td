@@ -349,6 +349,28 @@ def RecomputeRows : Pass<"recompute-rows", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numKernels", "kernels", "Number of kernels that run twice">];
 }
 
+def FuseEpilogues : Pass<"fuse-epilogues", "::mlir::ModuleOp"> {
+  let summary = "products add a bias and apply GeLU before they store";
+  let description = [{
+    Expects value form. Where a product's one reader adds a bias, and not only row kernels of the block read the sum, the
+    product adds it; where GeLU (tanh form, in 16 bits) follows, the product applies it and saves the sum.
+
+    ```mlir
+    // before
+    %u = plan.gemm %x, %w transpose_b : ...
+    %h = plan.rows "bias" ... ins(%u, %b : ...) ...
+    %y = plan.rows "gelu" ... ins(%h : ...) ...
+    // after
+    %c = plan.rows "cast" ... ins(%b : ...) ...
+    %y, %h = plan.gemm %x, %w transpose_b bias(%c : ...) gelu : ...
+    ```
+
+    When it is done no such row kernel reads a product.
+  }];
+  let dependentDialects = ["::seqpar::plan::PlanDialect"];
+  let statistics = [Statistic<"numProducts", "products", "Number of products with an epilogue">];
+}
+
 def FuseRows : Pass<"fuse-rows", "::mlir::ModuleOp"> {
   let summary = "chains of row kernels become one";
   let description = [{

@@ -48,8 +48,9 @@ static plan::ActiveRows getActiveRows(PlanLowering &lowering, plan::ActiveRows i
 static Value createGemm(PlanLowering &lowering, Operation *op, Type result, Value a, Value b,
                         bool transposeA, bool transposeB, plan::ActiveRows active) {
   auto gemm =
-      plan::GemmOp::create(lowering.builder, op->getLoc(), result, a, b, Value(), transposeA,
-                           transposeB, plan::Combine::Overwrite, getActiveRows(lowering, active));
+      plan::GemmOp::create(lowering.builder, op->getLoc(), result, /*saved=*/Type(), a, b, /*bias=*/Value(),
+                           /*out=*/Value(), /*saved_out=*/Value(), transposeA, transposeB, /*gelu=*/false,
+                           plan::Combine::Overwrite, getActiveRows(lowering, active));
   return gemm.getResult();
 }
 

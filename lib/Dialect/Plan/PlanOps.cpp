@@ -159,6 +159,26 @@ static LogicalResult verifyElementTypes(GemmOp op, Type result) {
   return success();
 }
 
+static LogicalResult verifyEpilogue(GemmOp op, ShapedType result, int64_t columns) {
+  Value saved = op.getOut() ? Value(op.getSavedOut()) : Value(op.getSaved());
+  if (op.getOut() ? bool(op.getSaved()) : bool(op.getSavedOut()))
+    return op.emitOpError("expected what is saved in the form of the result, a value or a buffer");
+  if (op.getGelu() != bool(saved) || (op.getGelu() && !op.getBias()))
+    return op.emitOpError("expected a bias and a saved sum with gelu, and a saved sum with nothing else");
+  if (saved && (cast<ShapedType>(saved.getType()).getShape() != result.getShape() ||
+                cast<ShapedType>(saved.getType()).getElementType() != result.getElementType()))
+    return op.emitOpError("expected a saved sum of the result's shape and type, found ") << saved.getType();
+  if (!op.getBias())
+    return success();
+  auto bias = cast<ShapedType>(op.getBias().getType());
+  if (bias.getElementType() != result.getElementType() || !bias.hasStaticShape() || bias.getNumElements() != columns)
+    return op.emitOpError("expected a bias of ") << columns << " elements of " << result.getElementType() << ", found "
+                                                << bias;
+  if (op.getCombine() != Combine::Overwrite)
+    return op.emitOpError("expected to overwrite the result with an epilogue");
+  return success();
+}
+
 LogicalResult GemmOp::verify() {
   if (bool(getOut()) == bool(getResult()))
     return emitOpError("expected either a result or a buffer to write");
@@ -177,7 +197,7 @@ LogicalResult GemmOp::verify() {
   if (rows != extents.m || columns != extents.n)
     return emitOpError("expected a result of ") << extents.m << "x" << extents.n << ", found " << rows << "x"
                                                 << columns;
-  return success();
+  return verifyEpilogue(*this, cast<ShapedType>(type), columns);
 }
 
 //===----------------------------------------------------------------------===//

@@ -1,6 +1,8 @@
 //===- PlanRows.cpp - row kernels: shapes and verifier --------------------===//
 #include "seqpar/Dialect/Plan/Plan.h"
 
+#include "mlir/IR/Builders.h"
+
 using namespace mlir;
 using namespace seqpar::plan;
 
@@ -109,4 +111,20 @@ LogicalResult RowsOp::verify() {
       if (!checkIndex(cast<AccessAttr>(access)))
         return emitOpError("expected the row number of ") << access << " to be a row_scalar input of i32";
   return success();
+}
+
+Value seqpar::plan::createCast(OpBuilder &builder, Location loc, Value value, Type narrow) {
+  auto type = cast<ShapedType>(value.getType());
+  int64_t columns = type.getShape().back();
+  Attribute row = AccessAttr::get(builder.getContext(), AccessKind::Row, -1);
+  ArrayAttr access = builder.getArrayAttr(row);
+  auto op = RowsOp::create(builder, loc, RankedTensorType::get(type.getShape(), narrow), builder.getStringAttr("cast"),
+                           builder.getI64IntegerAttr(type.getNumElements() / columns), value, /*outs=*/ValueRange(),
+                           access, access, CombineAttr::get(builder.getContext(), Combine::Overwrite), UnitAttr());
+  OpBuilder::InsertionGuard guard(builder);
+  auto wide = RankedTensorType::get({columns}, type.getElementType());
+  Block *body = builder.createBlock(&op.getBody(), {}, Type(wide), loc);
+  Value rounded = arith::TruncFOp::create(builder, loc, wide.clone(narrow), body->getArgument(0));
+  RowYieldOp::create(builder, loc, rounded);
+  return op.getResult(0);
 }

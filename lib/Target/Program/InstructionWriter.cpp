@@ -89,12 +89,18 @@ static int64_t getLeadingDimension(Value matrix) {
 InstructionWriter::Result InstructionWriter::writeGemm(plan::GemmOp op) {
   plan::GemmOp::Extents extents = op.getExtents();
   program::Operand a = operand(op.getA()), b = operand(op.getB()), c = operand(op.getOut());
+  std::optional<program::Operand> bias, saved;
+  if (op.getBias())
+    bias = operand(op.getBias());
+  if (op.getSavedOut())
+    saved = operand(op.getSavedOut());
   auto written =
       program::CreateGemm(builder, &a, &b, &c, extents.m, extents.n, extents.k, op.getTransposeA(),
                           op.getTransposeB(), getLeadingDimension(op.getA()),
                           getLeadingDimension(op.getB()), getLeadingDimension(op.getOut()),
                           /*alpha=*/1.0f, static_cast<program::Combine>(op.getCombine()),
-                          static_cast<program::ActiveRows>(op.getActiveRows()));
+                          static_cast<program::ActiveRows>(op.getActiveRows()),
+                          bias ? &*bias : nullptr, saved ? &*saved : nullptr);
   return Written{program::Operation::Gemm, written.Union()};
 }
 

@@ -17,3 +17,11 @@
 
 #define GET_OP_CLASSES
 #include "seqpar/Dialect/Plan/PlanOps.h.inc"
+
+namespace seqpar::plan {
+
+/// Makes the row kernel "cast", which rounds `value`, f32 of any rank from 1, to floats of 16 bits.
+/// The result has the shape of `value`.
+mlir::Value createCast(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, mlir::Type narrow);
+
+} // namespace seqpar::plan

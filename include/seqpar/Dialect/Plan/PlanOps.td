@@ -191,7 +191,8 @@ def Plan_BufferOp : Plan_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
 // Compute
 //===----------------------------------------------------------------------===//
 
-def Plan_GemmOp : Plan_Op<"gemm", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+def Plan_GemmOp : Plan_Op<"gemm", [AttrSizedOperandSegments, AttrSizedResultSegments,
+                                   DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "matrix product";
   let description = [{
     `c = combine(op(a) * op(b))`. Operands of rank 3 are seen as [product of leading extents, last]. They have one type,
@@ -202,14 +203,24 @@ def Plan_GemmOp : Plan_Op<"gemm", [DeclareOpInterfaceMethods<MemoryEffectsOpInte
     %y = plan.gemm %x, %w transpose_b : tensor<4x64x128xf32>, memref<512x128xf32> -> tensor<4x64x512xf32>
     plan.gemm %dy, %x transpose_a outs(%dw : memref<512x128xf32>) combine(add) : tensor<...>, tensor<...>
     ```
+
+    With an epilogue (`fuse-epilogues`) more is done before the result is rounded: `bias`, one element a column, is added
+    to each row; with `gelu` that sum is `saved`, and the result is its GeLU in the tanh form.
+
+    ```mlir
+    %y, %h = plan.gemm %x, %w transpose_b bias(%b : tensor<512xbf16>) gelu
+      : tensor<4x64x128xbf16>, tensor<512x128xbf16> -> tensor<4x64x512xbf16> saves tensor<4x64x512xbf16>
+    ```
   }];
-  let arguments = (ins Plan_Value:$a, Plan_Value:$b, Optional<AnyMemRef>:$out, UnitAttr:$transpose_a, UnitAttr:$transpose_b,
+  let arguments = (ins Plan_Value:$a, Plan_Value:$b, Optional<Plan_Value>:$bias, Optional<AnyMemRef>:$out,
+                       Optional<AnyMemRef>:$saved_out, UnitAttr:$transpose_a, UnitAttr:$transpose_b, UnitAttr:$gelu,
                        DefaultValuedAttr<Plan_CombineAttr, "::seqpar::plan::Combine::Overwrite">:$combine,
                        DefaultValuedAttr<Plan_ActiveRowsAttr, "::seqpar::plan::ActiveRows::None">:$active_rows);
-  let results = (outs Optional<AnyRankedTensor>:$result);
+  let results = (outs Optional<AnyRankedTensor>:$result, Optional<AnyRankedTensor>:$saved);
   let assemblyFormat = [{
-    $a `,` $b (`transpose_a` $transpose_a^)? (`transpose_b` $transpose_b^)? (`outs` `(` $out^ `:` type($out) `)`)?
-    attr-dict `:` type($a) `,` type($b) (`->` type($result)^)?
+    $a `,` $b (`transpose_a` $transpose_a^)? (`transpose_b` $transpose_b^)? (`bias` `(` $bias^ `:` type($bias) `)`)?
+    (`gelu` $gelu^)? (`outs` `(` $out^ `:` type($out) `)`)? (`saves` `(` $saved_out^ `:` type($saved_out) `)`)?
+    attr-dict `:` type($a) `,` type($b) (`->` type($result)^)? (`saves` type($saved)^)?
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{

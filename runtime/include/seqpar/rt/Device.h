@@ -32,7 +32,9 @@ constexpr size_t bytesOf(FloatType type) { return type == FloatType::F32 ? 4 : 2
 
 /// c[m, n] = (accumulate ? c : 0) + alpha * op(a) * op(b). op(a) is [m, k]: stored [k, m] when
 /// transposeA; op(b) is [k, n]: stored [n, k] when transposeB. Leading dimensions in elements.
-/// c's type is that of a and b, or F32.
+/// c's type is that of a and b, or F32. With a bias, c = op(a) * op(b) + bias in each row; with
+/// `saved` too, that sum is stored there and c is its GeLU in the tanh form. Both are computed before
+/// anything is rounded, and accumulate is false.
 struct GemmArgs {
   const void *a; ///< of `type`, as b
   const void *b;
@@ -44,6 +46,8 @@ struct GemmArgs {
   bool accumulate;
   bool varying = false; ///< extents change from step to step: not worth a search for the best code
   FloatType type = FloatType::F32, resultType = FloatType::F32;
+  const void *bias = nullptr; ///< [n] of `resultType`
+  void *saved = nullptr;      ///< like c, ldc a multiple of 8
 };
 
 /// Runs kernel number `kernel` of the loaded program on rows [0, rows). `operands[i]` is the

@@ -36,8 +36,10 @@ public:
   void run(const GemmArgs &args);
 
 private:
+  void finish(const GemmArgs &args, const FloatProduct &product);
+
   ThreadPool &pool;
-  Scratch a, b, c;
+  Scratch a, b, c, bias;
 };
 
 } // namespace seqpar::rt
