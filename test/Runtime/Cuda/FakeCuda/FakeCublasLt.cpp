@@ -21,7 +21,7 @@ struct Operation {
   cublasComputeType_t compute = CUBLAS_COMPUTE_32F;
   cublasOperation_t transposeA = CUBLAS_OP_N, transposeB = CUBLAS_OP_N;
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  float *bias = nullptr, *saved = nullptr;
+  void *bias = nullptr, *saved = nullptr; // of the result's type
   int64_t ldSaved = 0;
 };
 
@@ -86,19 +86,20 @@ struct Product {
         int64_t at = j * d.leading + i;
         float value = alpha * float(sum) + (beta == 0 ? 0 : beta * loadElement(d.type, pd, at));
         if (o.epilogue == CUBLASLT_EPILOGUE_BIAS || o.epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS)
-          value += o.bias[i];
+          value += loadElement(d.type, o.bias, i);
         if (o.epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS) {
-          o.saved[j * o.ldSaved + i] = value;
+          storeElement(d.type, o.saved, j * o.ldSaved + i, value);
           value = gelu(value);
         }
         if (o.epilogue == CUBLASLT_EPILOGUE_DGELU)
-          value *= geluGradient(o.saved[j * o.ldSaved + i]);
+          value *= geluGradient(loadElement(d.type, o.saved, j * o.ldSaved + i));
         storeElement(d.type, pd, at, value);
       }
     for (int64_t i = 0; o.epilogue == CUBLASLT_EPILOGUE_BGRADA && i < d.rows; ++i) {
-      o.bias[i] = 0;
+      float sum = 0;
       for (int64_t l = 0; l < k(); ++l)
-        o.bias[i] += left(i, l);
+        sum += left(i, l);
+      storeElement(d.type, o.bias, i, sum);
     }
   }
 
@@ -125,7 +126,7 @@ struct Product {
     matrix(pb, b, false);
     matrix(pd, d, true, beta != 0);
     const Operation &o = operation;
-    size_t rowBytes = size_t(d.rows) * sizeof(float);
+    size_t rowBytes = size_t(d.rows) * bytesOf(d.type);
     if (o.epilogue == CUBLASLT_EPILOGUE_BIAS || o.epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS)
       result.push_back(fakecuda::reads(o.bias, rowBytes));
     if (o.epilogue == CUBLASLT_EPILOGUE_BGRADA)
@@ -139,12 +140,11 @@ struct Product {
 };
 
 /// What cuBLASLt's table of types has and these loops know: a and b of one type, c and d of that
-/// type or fp32, sums in fp32. Epilogues, here, in fp32.
+/// type or fp32, sums in fp32.
 bool hasTypes(const Operation &o, const Layout &a, const Layout &b, const Layout &c,
               const Layout &d) {
   bool known = a.type == CUDA_R_32F || a.type == CUDA_R_16BF || a.type == CUDA_R_16F;
-  bool plain = a.type == CUDA_R_32F || o.epilogue == CUBLASLT_EPILOGUE_DEFAULT;
-  return known && plain && a.type == b.type && c.type == d.type &&
+  return known && a.type == b.type && c.type == d.type &&
          (d.type == a.type || d.type == CUDA_R_32F) &&
          (a.type == CUDA_R_32F || o.compute == CUBLAS_COMPUTE_32F);
 }
