@@ -36,7 +36,7 @@ static Value getYielded(plan::RowsOp rows, unsigned output) {
 
 RowShape::RowShape(plan::RowsOp rows, const Kernel &kernel, const RowPhases &phases)
     : columns(kernel.columns) {
-  chooseWidth(kernel);
+  chooseWidth(kernel, phases);
   chooseThreads(phases);
   collectOutputs(rows, kernel);
   collectScratch(rows, kernel, phases);
@@ -44,12 +44,13 @@ RowShape::RowShape(plan::RowsOp rows, const Kernel &kernel, const RowPhases &pha
   maxBlocks = int(limit / blockThreads());
 }
 
-/// 16 bytes of the narrowest operand that is read or written by columns.
-void RowShape::chooseWidth(const Kernel &kernel) {
+/// 16 bytes of the narrowest operand that is read or written by columns. Where rows stay in
+/// registers from phase to phase, no more than 4 columns: twice as many would spill.
+void RowShape::chooseWidth(const Kernel &kernel, const RowPhases &phases) {
   bool isNarrow = llvm::any_of(kernel.operands, [&](const KernelOperand &operand) {
     return operand.columns > 1 && operand.type.getIntOrFloatBitWidth() == 16;
   });
-  for (width = isNarrow ? 8 : 4; columns % width != 0;)
+  for (width = isNarrow && phases.getLastLevel() == 0 ? 8 : 4; columns % width != 0;)
     width /= 2;
 }
 

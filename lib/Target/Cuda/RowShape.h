@@ -51,7 +51,7 @@ struct RowShape {
   int64_t stride() const { return int64_t(threads) * width; }
 
 private:
-  void chooseWidth(const Kernel &kernel);
+  void chooseWidth(const Kernel &kernel, const RowPhases &phases);
   void chooseThreads(const RowPhases &phases);
   void collectOutputs(plan::RowsOp rows, const Kernel &kernel);
   void collectScratch(plan::RowsOp rows, const Kernel &kernel, const RowPhases &phases);

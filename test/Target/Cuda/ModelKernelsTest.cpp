@@ -38,7 +38,7 @@ protected:
   }
 
   /// Adds the plan of a model to `all`.
-  void add(const std::string &model, int64_t sp, double dropout) {
+  void add(const std::string &model, int64_t sp, double dropout, const std::string &dtype = "fp32") {
     OwningOpRef<ModuleOp> module =
         parseSourceFile<ModuleOp>(SEQPAR_MODELS "/" + model + ".mlir", ParserConfig(&context));
     ASSERT_TRUE(module);
@@ -46,6 +46,8 @@ protected:
     options.sp = sp;
     options.microBatch = 2;
     options.dropout = dropout;
+    options.dtype = dtype;
+    options.epilogues = true;
     ASSERT_TRUE(succeeded(runPhases(*module, options, "plan")));
     all->push_back(module.release());
   }
@@ -69,17 +71,21 @@ protected:
 // For GPUs
 //===----------------------------------------------------------------------===//
 
-class ModelImages : public ModelKernels, public testing::WithParamInterface<const char *> {};
+/// A model and its dtype.
+class ModelImages : public ModelKernels,
+                    public testing::WithParamInterface<std::tuple<const char *, const char *>> {};
 
 INSTANTIATE_TEST_SUITE_P(Models, ModelImages,
-                         testing::Values("bert-tiny", "bert-base", "bert-large"));
+                         testing::Combine(testing::Values("bert-tiny", "bert-base", "bert-large"),
+                                          testing::Values("fp32", "bf16", "fp16")));
 
 TEST_P(ModelImages, noRowKernelSpills) {
   std::string reason;
   if (!cuda::hasNvrtc(reason))
     GTEST_SKIP() << "off: " << reason;
+  auto [model, dtype] = GetParam();
   for (int64_t sp : {1, 8})
-    add(GetParam(), sp, sp == 1 ? 0.1 : 0.0);
+    add(model, sp, sp == 1 ? 0.1 : 0.0, dtype);
   collect();
   std::vector<CudaCode> codes = {{"rows", source, {}}};
   std::vector<cuda::KernelUsage> usages;
@@ -104,9 +110,9 @@ TEST_P(ModelImages, noRowKernelSpills) {
     shared = std::max(shared, usage.sharedBytes);
     spilled += usage.spillStores + usage.spillLoads;
   }
-  std::printf("%s: %zu kernels for sm_80 and sm_90, at most %d registers and %lld bytes of shared "
+  std::printf("%s %s: %zu kernels for sm_80 and sm_90, at most %d registers and %lld bytes of shared "
               "memory, %lld bytes of spills\n",
-              GetParam(), launches, registers, (long long)shared, (long long)spilled);
+              model, dtype, launches, registers, (long long)shared, (long long)spilled);
   ASSERT_EQ(codes[0].images.size(), 2u);
   for (const CudaImage &image : codes[0].images)
     EXPECT_EQ(std::memcmp(image.image.data(), "\177ELF", 4), 0) << image.architecture;
