@@ -39,7 +39,7 @@ endif()
 seqpar_add_unit_test(rt_safetensors_test SOURCES SafetensorsTest.cpp LIBS seqpar_rt_checkpoint)
 seqpar_add_unit_test(rt_feed_test SOURCES FeedTest.cpp LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_trainer_test
-  SOURCES LossScaleTrainingTest.cpp TrainerTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
+  SOURCES LossScaleTrainingTest.cpp TrainerInputsTest.cpp TrainerTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_options_test
   SOURCES DeviceMemoryTest.cpp LossScaleTest.cpp OptionsTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)
 seqpar_add_unit_test(rt_tensorboard_test SOURCES TensorBoardTest.cpp ${RUNTIME_TOY} LIBS seqpar_rt_core)

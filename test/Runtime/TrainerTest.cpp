@@ -1,18 +1,8 @@
-#include "seqpar/rt/Trainer.h"
-#include "ToyModel.h"
-#include "seqpar/rt/Error.h"
-#include "seqpar/rt/Safetensors.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
+#include "TrainerTest.h"
 
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -24,67 +14,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
-
-class Trainer : public testing::Test {
-protected:
-  void SetUp() override {
-    fs::remove_all(folder);
-    fs::create_directories(folder);
-    options.data = "synthetic";
-    options.steps = 4;
-    options.lr = 0.05;
-    options.warmup = 1;
-  }
-  void TearDown() override { fs::remove_all(folder); }
-
-  std::string path(const std::string &name) const { return folder + "/" + name; }
-
-  static ProgramFile program(const ProgramShape &shape) {
-    return ProgramFile::fromBytes(toyProgram(shape), "toy.program");
-  }
-  /// Trains and returns the records of the steps.
-  std::vector<StepRecord> run(const ProgramShape &shape) { return run(shape, toyKernels()); }
-  std::vector<StepRecord> run(const ProgramShape &shape, const TestKernels &kernels) {
-    std::vector<StepRecord> records;
-    train(
-        program(shape), options, [&](int, int) { return std::make_unique<TestDevice>(kernels); },
-        [&](const StepRecord &record) { records.push_back(record); });
-    return records;
-  }
-  std::string errorOf(const ProgramShape &shape, const TestKernels &kernels = toyKernels()) {
-    try {
-      run(shape, kernels);
-    } catch (const Error &error) {
-      return error.what();
-    }
-    return "";
-  }
-  std::vector<nlohmann::json> logLines(const std::string &file) const {
-    std::vector<nlohmann::json> lines;
-    std::ifstream stream(file);
-    for (std::string line; std::getline(stream, line);)
-      lines.push_back(nlohmann::json::parse(line));
-    return lines;
-  }
-  static std::vector<float> tensor(const std::string &file, const std::string &name) {
-    SafetensorsFile opened(file);
-    const Tensor *found = opened.find(name);
-    if (!found)
-      fail("{} has no {}", file, name);
-    std::vector<float> values(found->bytes / 4);
-    std::memcpy(values.data(), found->data, found->bytes);
-    return values;
-  }
-  std::string contents(const std::string &name) const {
-    std::ifstream stream(path(name), std::ios::binary);
-    return {std::istreambuf_iterator<char>(stream), {}};
-  }
-
-  std::string folder = testing::TempDir() + "seqpar-trainer-test";
-  RunOptions options;
-};
-
-const ProgramShape kShape = toyShape(3, 10, 1, 1, 4);
 
 TEST_F(Trainer, TheLossFalls) {
   options.steps = 60;
@@ -407,38 +336,6 @@ TEST_F(Trainer, ADeviceThatCannotBeMadeEndsAll) {
   }
 }
 
-/// Batches of 4 samples of 10 positions, batch k all of token tokens[k].
-void writeBatches(const std::string &path, const std::vector<int32_t> &tokens) {
-  std::vector<TensorToWrite> tensors;
-  for (size_t k = 0; k < tokens.size(); ++k)
-    for (std::string name :
-         {"tokens", "types", "labels", "loss_mask", "padding_mask", "is_random"}) {
-      std::vector<int64_t> shape = {4, 10};
-      if (name == "is_random")
-        shape.pop_back();
-      size_t bytes = shape.size() == 2 ? 160 : 16;
-      int32_t value = name == "tokens" ? tokens[k] : name != "is_random" && name != "types";
-      tensors.push_back(
-          {fmt::format("batch.{}.{}", k, name), "I32", shape, bytes, [=](std::span<uint8_t> to) {
-             for (size_t i = 0; i < to.size(); i += 4)
-               std::memcpy(to.data() + i, &value, 4);
-           }});
-    }
-  writeSafetensors(path, tensors);
-}
-
-TEST_F(Trainer, RunsOutOfBatchesWithAnError) {
-  writeBatches(path("b.safetensors"), {1});
-  options.data.clear();
-  options.batchFrom = path("b.safetensors");
-  options.steps = 1;
-  EXPECT_EQ(errorOf(kShape), "");
-  options.steps = 2;
-  EXPECT_THAT(errorOf(kShape), HasSubstr("it has 1 batches, step 2 needs one more"));
-  options.steps = 1;
-  EXPECT_THAT(errorOf(toyShape(2, 12)), HasSubstr("the program takes 2 of 12"));
-}
-
 TEST_F(Trainer, ReportsMemoryTimeAndTrace) {
   options.memoryReport = path("memory.json");
   options.profile = path("profile.json");
@@ -462,77 +359,6 @@ TEST_F(Trainer, ReportsMemoryTimeAndTrace) {
   for (const auto &event : events)
     attention += event["name"] == "toy.attention" && event["pid"] == 1 && event["tid"] == 0;
   EXPECT_EQ(attention, 4 * 3);
-}
-
-TEST_F(Trainer, ADryRunOnlyReports) {
-  options.dryRun = true;
-  options.memoryReport = path("memory.json");
-  options.saveParameters = path("p.safetensors");
-  EXPECT_TRUE(run(kShape).empty());
-  EXPECT_TRUE(fs::exists(path("memory.json")));
-  EXPECT_FALSE(fs::exists(path("p.safetensors")));
-}
-
-TEST_F(Trainer, ADryRunChecksWhatARunReads) {
-  options.steps = 2;
-  options.save = path("checkpoints");
-  run(kShape);
-  options.save.clear();
-  options.dryRun = true;
-  options.load = path("checkpoints");
-  EXPECT_EQ(errorOf(kShape), "");
-  options.load = path("none");
-  EXPECT_THAT(errorOf(kShape), HasSubstr("none: cannot be read"));
-  options.load.clear();
-  options.initFrom = path("checkpoints/step-000000002.safetensors");
-  EXPECT_THAT(errorOf(kShape), HasSubstr("is no parameter of the model"));
-  options.initFrom.clear();
-
-  options.data.clear();
-  options.batchFrom = path("b.safetensors");
-  writeBatches(options.batchFrom, {1});
-  EXPECT_THAT(errorOf(kShape), HasSubstr("it has 1 batches, step 2 needs one more"));
-  writeBatches(options.batchFrom, {1, 16});
-  EXPECT_THAT(errorOf(kShape), HasSubstr("sample 4, position 0: token 16 is not in 0 to 15"));
-  writeBatches(options.batchFrom, {1, 15});
-  EXPECT_EQ(errorOf(kShape), "");
-  EXPECT_THAT(errorOf(toyShape(2, 12)), HasSubstr("the program takes 2 of 12"));
-  EXPECT_THAT(errorOf(kShape, {}), HasSubstr("embed"));
-}
-
-TEST_F(Trainer, ADryRunChecksWhatARunWritesAndWritesNothing) {
-  options.dryRun = true;
-  options.log = path("log.jsonl");
-  options.trace = path("trace.json");
-  options.tensorboard = path("events/of/this");
-  options.save = path("checkpoints/of/this");
-  EXPECT_EQ(errorOf(kShape), "");
-  EXPECT_TRUE(fs::is_empty(folder));
-  for (auto [option, value] : {std::pair("--log", &options.log), {"--trace", &options.trace}}) {
-    std::string before = std::exchange(*value, path("missing/file"));
-    EXPECT_THAT(errorOf(kShape), AllOf(HasSubstr(option), HasSubstr("missing/file")));
-    *value = before;
-  }
-  std::ofstream(path("file")) << "text";
-  for (auto [option, value] : {std::pair("--save", &options.save),
-                               {"--tensorboard", &options.tensorboard},
-                               {"--cache-dir", &options.cacheDir}}) {
-    std::string before = std::exchange(*value, path("file/below"));
-    EXPECT_THAT(errorOf(kShape), AllOf(HasSubstr(option), HasSubstr("file is no folder")));
-    *value = before;
-  }
-}
-
-// Of the bundled corpus, whose vocabulary the toy model does not have.
-TEST_F(Trainer, ADryRunMakesNoSampleMaps) {
-  options.data.clear();
-  options.cacheDir = path("maps");
-  options.dryRun = true;
-  EXPECT_THAT(errorOf(kShape), HasSubstr("the model's vocabulary only 16"));
-  EXPECT_FALSE(fs::exists(path("maps")));
-  options.dryRun = false;
-  EXPECT_THAT(errorOf(kShape), HasSubstr("the model's vocabulary only 16"));
-  EXPECT_FALSE(fs::is_empty(path("maps")));
 }
 
 TEST_F(Trainer, ACheckpointBehindTheLastStepLeavesNothingToReport) {
