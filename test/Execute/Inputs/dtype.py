@@ -63,7 +63,7 @@ def main():
                       "of the bound")
             if one is None:
                 one = found
-                if found[0] == fp32[0] or compare(found, fp32, UNIT[dtype])[0] < 1e-3:
+                if compare(found, fp32, UNIT[dtype])[0] < 1e-3:
                     print(f"{dtype} computes what fp32 does")
                     return 1
     return 1 if failed or len(grids) < 2 else 0

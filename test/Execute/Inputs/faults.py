@@ -4,18 +4,18 @@ faults.py PROGRAM: PROGRAM is trainer-processes, whose ranks fail on demand. Ran
 SEQPAR_MPIRUN in its environment is another launcher than mpirun.
 Every case checks that all processes have ended in time, that the exit status is not 0, and that the message is one.
 """
-import json
 import os
 import re
 import shlex
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 
 import numpy
+
+from tensors import save
 
 MPIRUN = os.environ.get("SEQPAR_MPIRUN", "mpirun --oversubscribe").split()
 MODEL = ["seqpar-model", "--layers=1", "--hidden=32", "--heads=4", "--ffn=64", "--vocab=96", "--max-seq-length=64",
@@ -94,32 +94,20 @@ def check(name, command, expected, most, fault=None, ready=None):
     print(f"{name}: {seconds:.1f} s, exit status {status}, {messages[0]}")
 
 
-def write(path, tensors, metadata={}):
-    """A safetensors file of arrays by name."""
-    header, data = {"__metadata__": metadata}, b""
-    for name, array in tensors.items():
-        dtype = "F32" if array.dtype == numpy.float32 else "I32"
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [len(data), len(data) + array.nbytes]}
-        data += array.tobytes()
-    text = json.dumps(header).encode()
-    with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + data)
-
-
 def write_batch(path, token):
     """One batch of two samples of 24 positions, all the same token."""
     values = {"tokens": token, "types": 0, "labels": token, "loss_mask": 1, "padding_mask": 1, "is_random": 0}
-    write(path, {f"batch.0.{name}": numpy.full([2] if name == "is_random" else [2, 24], value, numpy.int32)
+    save(path, {f"batch.0.{name}": numpy.full([2] if name == "is_random" else [2, 24], value, numpy.int32)
                  for name, value in values.items()})
 
 
 def write_parameters(path, value):
     """The toy model's one parameter, all the same value."""
-    write(path, {"table": numpy.full([16, 8], value, numpy.float32)})
+    save(path, {"table": numpy.full([16, 8], value, numpy.float32)})
 
 
 def write_checkpoint(path, value):
-    write(path, {f"{prefix}.table": numpy.full([16, 8], value, numpy.float32) for prefix in ("param", "moment1", "moment2")},
+    save(path, {f"{prefix}.table": numpy.full([16, 8], value, numpy.float32) for prefix in ("param", "moment1", "moment2")},
           {"seqpar_checkpoint": "1", "step": "1", "samples": "2", "seed": "1234"})
 
 

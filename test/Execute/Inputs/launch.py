@@ -5,13 +5,16 @@ COMMAND...: its exit status is that of the first process that fails, or 0. The p
 turn.
 """
 import argparse
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 
 SECONDS_TO_END = 15
+LIBC = ctypes.CDLL(None)
 
 
 def is_stopped(process):
@@ -40,7 +43,13 @@ def start(arguments, rank, port):
         if int(of) == rank:
             time.sleep(float(seconds))
     prefix = ["ip", "netns", "exec", arguments.netns[rank % len(arguments.netns)]] if arguments.netns else []
-    return subprocess.Popen(prefix + arguments.command, env=environment)
+    return subprocess.Popen(prefix + arguments.command, env=environment, preexec_fn=end_with_parent)
+
+
+def end_with_parent():
+    """No process outlives the launcher, even if that is killed."""
+    PR_SET_PDEATHSIG = 1
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main():

@@ -21,8 +21,8 @@ def load(path):
     return tensors
 
 
-def save(path, tensors):
-    header, offset, parts = {}, 0, []
+def save(path, tensors, metadata=None):
+    header, offset, parts = {"__metadata__": metadata} if metadata else {}, 0, []
     for name, value in tensors.items():
         raw = np.ascontiguousarray(value).tobytes()
         header[name] = {"dtype": NAMES[str(value.dtype)], "shape": list(value.shape),

@@ -27,11 +27,6 @@ namespace {
 
 constexpr int kSteps = 3; // as it is, recorded, replayed
 
-size_t bytesOf(program::DataType type) {
-  using enum program::DataType;
-  return type == F64 ? 8 : type == BF16 || type == F16 ? 2 : 4;
-}
-
 /// All operands of each launch: inputs are read, outputs written, and the workspace too. Of a table
 /// that is gathered from or scattered to, the first row.
 std::vector<fakecuda::Access> accessesOf(const program::Kernel &kernel,
