@@ -211,6 +211,8 @@ bool Reception::receive(SocketClock::time_point until, const Greeted &greeted) {
       continue;
     if (Socket made(accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)); made)
       guests.push_back({std::move(made), "", now + kGreetingTime});
+    else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+      fail("cannot accept another process's connection: {}", std::strerror(errno));
   }
 }
 

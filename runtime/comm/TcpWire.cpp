@@ -78,7 +78,7 @@ private:
     const uint8_t *data;
     size_t bytes;
     size_t sent;               ///< of header and data
-    std::vector<uint8_t> kept; ///< the rest of one that was given up on its way
+    std::vector<uint8_t> kept; ///< of one that was given up on its way
   };
   struct Receiving {
     Token token;
@@ -162,9 +162,8 @@ void TcpWire::abandon(Token token) {
         return;
       }
       // The other side expects the rest of the frame.
-      size_t done = each->sent > sizeof(Header) ? each->sent - sizeof(Header) : 0;
-      each->kept.assign(each->data + done, each->data + each->bytes);
-      each->data = each->kept.data() - done;
+      each->kept.assign(each->data, each->data + each->bytes);
+      each->data = each->kept.data();
       each->token = kNone;
       return;
     }

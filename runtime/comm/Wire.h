@@ -18,7 +18,7 @@ namespace seqpar::rt {
 class Wire {
 public:
   /// Names a send or receive until the call of poll() after the one that has returned it.
-  using Token = uint32_t;
+  using Token = uint64_t; // a wire may count them up
   static constexpr int kAnyProcess = -1;
   /// The tag of messages that may arrive before their receive is begun. What arrives with another
   /// one has a receive, or had one that was taken back.
@@ -37,7 +37,7 @@ public:
   /// process and tag arrive in order. At most 1 GiB.
   virtual Token send(const void *data, size_t bytes, int process, int tag) = 0;
   virtual Token receive(void *data, size_t bytes, int process, int tag) = 0;
-  /// Takes back a receive if nothing has arrived for it yet; it is done in either case.
+  /// Takes back a receive that has not arrived as a whole; it is done in either case.
   virtual void cancel(Token receive) = 0;
   /// Gives up on a send or receive, whose buffer is about to go: the token is not asked for any
   /// more.
