@@ -7,7 +7,6 @@
 #include "seqpar/rt/cuda/CudaDevice.h"
 #endif
 
-#include <cstdlib>
 #include <map>
 
 namespace seqpar::rt {
@@ -16,19 +15,11 @@ namespace {
 
 #ifdef SEQPAR_HAVE_CUDA
 
-/// Number of this process among those of its machine, as the launcher says; 0 without one.
-int localProcess() {
-  for (const char *name :
-       {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"})
-    if (const char *value = std::getenv(name); value && *value)
-      return std::max(0, std::atoi(value));
-  return 0;
-}
-
 /// GPUs are dealt out to the ranks of a machine in turn.
 struct Placement {
-  int devices = 1, first = 0, count = 1; ///< count: ranks of this process, from `first` on
-  int deviceOf(int rank) const { return (localProcess() * count + rank - first) % devices; }
+  int devices = 1;
+  int first = 0, before = 0; ///< first rank of this process, ranks of those before it here
+  int deviceOf(int rank) const { return (before + rank - first) % devices; }
 };
 
 DeviceFactory cudaFactory() {
@@ -43,9 +34,9 @@ DeviceFactory cudaFactory() {
     own.device = placement->deviceOf(rank);
     return createCudaDevice(own);
   });
-  factory.place = [=](const ProgramFile &file, int first, int count) {
+  factory.place = [=](const ProgramFile &file, int first, int count, int before) {
     placement->first = first;
-    placement->count = count;
+    placement->before = before;
     std::map<int, std::vector<int>> ranksOf;
     for (int rank = first; rank < first + count; ++rank)
       ranksOf[placement->deviceOf(rank)].push_back(rank);

@@ -146,10 +146,13 @@ Run::Run(const ProgramFile &file, const RunOptions &options, const DeviceFactory
 void Run::checkMemory() {
   const int count = group.localRanks(); // the same in all processes
   std::vector<RankRange> here;
-  for (int process : processes ? processes->onThisMachine() : std::vector{0})
+  int before = 0;
+  for (int process : processes ? processes->onThisMachine() : std::vector{0}) {
     here.push_back({process * count, count});
+    before += process * count < group.firstRank() ? count : 0;
+  }
   if (devices.place)
-    devices.place(file, group.firstRank(), count);
+    devices.place(file, group.firstRank(), count, before);
   else
     rt::checkMemory(file, here, availableMemory());
   if (processes)

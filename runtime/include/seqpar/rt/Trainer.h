@@ -32,9 +32,10 @@ struct DeviceFactory {
     std::unique_ptr<Device> operator()(int rank, int threads) const { return make(rank, threads); }
 
     Make make;
-    /// Deals out the devices of this machine to ranks [first, first + count), all of this process.
-    /// Throws Error when their memory is not enough. Null: they use the host's memory.
-    std::function<void(const ProgramFile &, int first, int count)> place;
+    /// Deals out the devices of this machine to ranks [first, first + count), all of this process,
+    /// after `before` ranks of other processes on it. Throws Error when their memory is not
+    /// enough. Null: they use the host's memory.
+    std::function<void(const ProgramFile &, int first, int count, int before)> place;
 };
 
 /// Sets an empty `device`: "cuda" when this build has the back end, the machine a GPU, and the
