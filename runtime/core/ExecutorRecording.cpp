@@ -207,14 +207,14 @@ void Executor::record(const flatbuffers::Vector<flatbuffers::Offset<Instruction>
     for (size_t i = before; i < pending.size(); ++i)
       communicator.wait(pending[i].request);
     pending.erase(pending.begin() + static_cast<std::ptrdiff_t>(before), pending.end());
+    recorded.exchanges = communicator.endRecording();
+    recorded.recording = device.endRecording();
   } catch (...) {
     communicator.endRecording();
     device.cancelRecording();
     profiler = kept;
     throw;
   }
-  recorded.exchanges = communicator.endRecording();
-  recorded.recording = device.endRecording();
   profiler = kept;
 }
 

@@ -287,6 +287,8 @@ void InstructionChecker::gemm(const Gemm &op, const Place &place) {
 void InstructionChecker::epilogue(const Gemm &op, DataType result) {
   if (op.bias() && op.combine() != Combine::Overwrite)
     fail("bias: expected combine Overwrite, found {}", EnumNameCombine(op.combine()));
+  if (op.bias() && op.active_rows() == ActiveRows::K)
+    fail("bias: a product over the present rows may have no terms, and none is added to those");
   if (op.bias())
     tensor(op.bias(), "bias", {op.n()}, result);
   if (!op.saved())

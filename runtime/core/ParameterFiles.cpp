@@ -251,10 +251,12 @@ RunPosition checkCheckpoint(const ProgramFile &program, const SafetensorsFile &f
   checkVersion(file);
   auto read = [&](const char *key, auto value) {
     auto found = file.metadata().find(key);
-    if (found != file.metadata().end())
-      std::from_chars(found->second.data(), found->second.data() + found->second.size(), value);
-    if (!(value >= 0))
+    if (found == file.metadata().end())
       fail("{}: not a checkpoint: its metadata has no {}", file.path(), key);
+    const std::string &text = found->second;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || !(value >= 0))
+      fail("{}: expected a number from 0 for {} in its metadata, found '{}'", file.path(), key, text);
     return value;
   };
   auto number = [&](const char *key) { return read(key, int64_t(-1)); };

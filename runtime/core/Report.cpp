@@ -83,8 +83,9 @@ void Report::write(const LoggedStep &logged) {
   if (record.skipped)
     fmt::format_to(to, ",\"skipped\":{}", *record.skipped);
   if (logged.evaluated)
-    fmt::format_to(to, ",\"valid_loss\":{:.9g},\"valid_mlm_loss\":{:.9g},\"valid_sop_loss\":{:.9g}",
-                   logged.evaluation.loss, logged.evaluation.mlmLoss, logged.evaluation.sopLoss);
+    fmt::format_to(to, ",\"valid_loss\":{},\"valid_mlm_loss\":{},\"valid_sop_loss\":{}",
+                   number(logged.evaluation.loss), number(logged.evaluation.mlmLoss),
+                   number(logged.evaluation.sopLoss));
   fmt::format_to(to, "}}\n");
   if (std::fwrite(line.data(), 1, line.size(), log) != line.size() || std::fflush(log) != 0)
     fail("{}: cannot be written: {}", options.log, std::strerror(errno));

@@ -131,7 +131,8 @@ void CpuGemm::run(const GemmArgs &args) {
   if (args.bias && args.accumulate)
     fail("gemm: expected to overwrite the result with a bias");
   if (args.saved && (!args.bias || args.ldc % 8))
-    fail("gemm: expected a bias and a leading dimension that 8 divides with a saved sum, found {}", args.ldc);
+    fail("gemm: expected a bias and a leading dimension that 8 divides with a saved sum, found {}",
+         args.ldc);
   if (args.m == 0 || args.n == 0)
     return;
   FloatProduct product{.a = static_cast<const float *>(args.a),
@@ -188,11 +189,7 @@ void CpuGemm::finish(const GemmArgs &args, const FloatProduct &product) {
   });
   if (!args.saved)
     return;
-  if (args.resultType == FloatType::F32)
-    for (int64_t i = 0; i < args.m; ++i)
-      std::copy_n(product.c + i * product.ldc, args.n, static_cast<float *>(args.saved) + i * args.ldc);
-  else
-    narrow(pool, args.resultType, product.c, product.ldc, args.saved, args.ldc, args.m, args.n);
+  narrow(pool, args.resultType, product.c, product.ldc, args.saved, args.ldc, args.m, args.n);
   eachRow(pool, product, [&](float *row) {
     for (int64_t j = 0; j < product.n; ++j)
       row[j] = gelu(row[j]);

@@ -530,7 +530,9 @@ bool NcclCommunicator::isOver(Watched &each) {
 }
 
 void NcclCommunicator::watch() {
-  context.use();
+  if (!context.tryUse())
+    return host->abort(
+        fmt::format("rank {}: the thread that watches NCCL cannot use the GPU", rank()));
   std::unique_lock lock(mutex);
   while (!wake.wait_for(lock, std::chrono::milliseconds(20), [&] { return stopping; })) {
     if (aborted)

@@ -152,6 +152,9 @@ TEST_F(Trainer, CheckpointsAreCheckedByVersionAndNames) {
               HasSubstr("not a checkpoint: its metadata has no seqpar_checkpoint"));
   write({{"seqpar_checkpoint", "2"}}, "");
   EXPECT_THAT(errorOf(kShape), HasSubstr("expected a checkpoint of version 1, found 2"));
+  write({{"seqpar_checkpoint", "1"}, {"step", "1e5"}}, "");
+  EXPECT_THAT(errorOf(kShape), HasSubstr("expected a number from 0 for step in its metadata, found "
+                                         "'1e5'"));
   write({{"seqpar_checkpoint", "1"}}, "moment3.table");
   EXPECT_THAT(errorOf(kShape), HasSubstr("tensor moment3.table: expected a name that begins with "
                                          "param., moment1., moment2."));
