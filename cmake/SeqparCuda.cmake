@@ -23,7 +23,8 @@ find_path(SEQPAR_NCCL_INCLUDE_DIR nccl.h ${places} include)
 mark_as_advanced(SEQPAR_NVRTC SEQPAR_CUDA_INCLUDE SEQPAR_NVCC SEQPAR_CUDA_INCLUDE_DIR SEQPAR_CUBLASLT_INCLUDE_DIR
                  SEQPAR_NCCL_INCLUDE_DIR)
 
-# What is compiled into a path must be one, or nothing.
+# These are compiled into programs as paths: empty when not found.
+set(found "")
 foreach(part NVRTC CUDA_INCLUDE NVCC)
   if(SEQPAR_${part})
     list(APPEND found ${SEQPAR_${part}})

@@ -7,7 +7,6 @@
 #include "seqpar/Target/Cuda/AttentionSource.h"
 #include "seqpar/Target/Cuda/ImageCache.h"
 
-#include "mlir/IR/TypeUtilities.h"
 #include "mlir/Pass/Pass.h"
 
 using namespace mlir;
@@ -28,29 +27,18 @@ FailureOr<std::string> cuda::buildRowSource(Operation *root, KernelTable &table)
   return makePreamble(usesBfloat, usesHalf) + text.get();
 }
 
-/// The type of what attention multiplies.
-static std::optional<cuda::AttentionStorage> getStorage(Type type) {
-  if (type.isF32())
-    return cuda::AttentionStorage::F32;
+/// The type of what attention multiplies, which its verifier has seen to.
+static cuda::AttentionStorage getStorage(Type type) {
   if (type.isBF16())
     return cuda::AttentionStorage::BF16;
-  if (type.isF16())
-    return cuda::AttentionStorage::F16;
-  return std::nullopt;
+  return type.isF16() ? cuda::AttentionStorage::F16 : cuda::AttentionStorage::F32;
 }
 
 template <typename OpTy>
 static LogicalResult addConfig(OpTy op, std::vector<cuda::AttentionConfig> &configs) {
   auto query = cast<MemRefType>(op.getQuery().getType());
-  for (Value other : {op.getKey(), op.getValue()})
-    if (getElementTypeOrSelf(other) != query.getElementType())
-      return op.emitOpError("expected queries, keys and values of one type, found ")
-             << query.getElementType() << " and " << getElementTypeOrSelf(other);
-  std::optional<cuda::AttentionStorage> storage = getStorage(query.getElementType());
-  if (!storage)
-    return op.emitOpError("expected queries of f32, bf16 or f16 for CUDA, found ")
-           << query.getElementType();
-  cuda::AttentionConfig config{*storage, int(query.getShape().back() / op.getHeads()),
+  cuda::AttentionConfig config{getStorage(query.getElementType()),
+                               int(query.getShape().back() / op.getHeads()),
                                op.getDropout().convertToFloat() > 0};
   if (!cuda::attentionSupports(config.storage, config.headDim))
     return op.emitOpError("has heads of ")

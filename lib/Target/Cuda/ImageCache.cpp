@@ -23,7 +23,9 @@ using namespace llvm;
 using namespace seqpar;
 using namespace seqpar::cuda;
 
-static constexpr StringLiteral kEnding = ".image";
+static constexpr StringLiteral kEnding = ".image", kPart = ".part";
+/// No file takes so long to write.
+static constexpr std::chrono::hours kPartAge(1);
 
 /// Their lengths are part of it.
 static std::string hashOf(ArrayRef<StringRef> parts) {
@@ -45,8 +47,7 @@ std::string ImageCache::pathOf(StringRef key) const {
 
 std::optional<ImageCache::Entry> ImageCache::find(StringRef key) const {
   int descriptor = -1;
-  if (sys::fs::openFileForReadWrite(pathOf(key), descriptor, sys::fs::CD_OpenExisting,
-                                    sys::fs::OF_None))
+  if (sys::fs::openFileForRead(pathOf(key), descriptor))
     return std::nullopt;
   // It has been used now; where that cannot be noted, it goes earlier.
   consumeError(errorCodeToError(
@@ -77,7 +78,7 @@ bool ImageCache::add(StringRef key, const Entry &entry, std::string &reason) con
   SmallString<256> temporary;
   int descriptor = -1;
   if (!error)
-    error = sys::fs::createUniqueFile(folder + "/%%%%%%%%%%%%.part", descriptor, temporary);
+    error = sys::fs::createUniqueFile(Twine(folder) + "/%%%%%%%%%%%%" + kPart, descriptor, temporary);
   if (!error) {
     raw_fd_ostream file(descriptor, /*shouldClose=*/true);
     file << "seqpar-image 1 " << entry.log.size() << " " << image.size() << " "
@@ -105,6 +106,7 @@ void ImageCache::removeOldest() const {
     uint64_t bytes;
   };
   std::vector<File> files;
+  const sys::TimePoint<> now = std::chrono::system_clock::now();
   uint64_t sum = 0;
   std::error_code error;
   for (sys::fs::directory_iterator at(folder, error), end; !error && at != end;
@@ -112,6 +114,8 @@ void ImageCache::removeOldest() const {
     ErrorOr<sys::fs::basic_file_status> status = at->status();
     if (!status || status->type() != sys::fs::file_type::regular_file)
       continue;
+    if (StringRef(at->path()).ends_with(kPart) && now - status->getLastModificationTime() > kPartAge)
+      sys::fs::remove(at->path()); // of a run that was killed
     if (!StringRef(at->path()).ends_with(kEnding))
       continue;
     files.push_back({at->path(), status->getLastModificationTime(), status->getSize()});

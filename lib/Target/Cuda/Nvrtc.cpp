@@ -11,6 +11,7 @@
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
@@ -150,18 +151,35 @@ std::vector<std::string> Job::makeOptions(const std::string &include) const {
   return options;
 }
 
-/// All that an image depends on; of the toolkit's headers, those that the text names.
+/// The library that is loaded: its version leaves out some updates, its file does not.
+std::string getLibraryId() {
+  Dl_info info;
+  sys::fs::file_status status;
+  SmallString<256> path;
+  if (!dladdr(reinterpret_cast<void *>(Nvrtc::get().version), &info) || !info.dli_fname ||
+      sys::fs::real_path(info.dli_fname, path) || sys::fs::status(path, status))
+    return "";
+  return formatv("{0} {1} {2}", path, status.getSize(),
+                 status.getLastModificationTime().time_since_epoch().count());
+}
+
+/// All that an image depends on; of the toolkit's headers, those that the text names, and where
+/// they have their bodies.
 std::string Job::getKey(const std::string &include) const {
   std::vector<std::string> parts = makeOptions(include);
   parts.push_back(getNvrtcVersion());
+  parts.push_back(getLibraryId());
   parts.push_back(code->name);
   parts.push_back(code->source);
   SmallVector<StringRef> lines;
   StringRef(code->source).split(lines, '\n');
   for (StringRef line : lines)
     if (line.consume_front("#include <")) {
-      auto header = MemoryBuffer::getFile(include + "/" + line.split('>').first);
-      parts.push_back(header ? (*header)->getBuffer().str() : "");
+      std::string path = include + "/" + line.split('>').first.str();
+      for (const std::string &each : {path, path + "pp"}) { // X.h and X.hpp
+        auto header = MemoryBuffer::getFile(each);
+        parts.push_back(header ? (*header)->getBuffer().str() : "");
+      }
     }
   return ImageCache::getKey(SmallVector<StringRef>(parts.begin(), parts.end()));
 }

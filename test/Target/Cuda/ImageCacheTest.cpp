@@ -68,6 +68,18 @@ TEST_F(CudaImageCache, keepsImagesByKey) {
   EXPECT_THAT(files(), SizeIs(2)); // and no part of one
 }
 
+TEST_F(CudaImageCache, partsOfKilledRunsGo) {
+  ImageCache cache(folder);
+  fs::create_directories(folder);
+  write(folder / "new.part", "written by another run");
+  write(folder / "old.part", "of a run that was killed");
+  fs::last_write_time(folder / "old.part",
+                      fs::file_time_type::clock::now() - std::chrono::hours(2));
+  EXPECT_EQ(add(cache, "one", 100), "");
+  EXPECT_TRUE(fs::exists(folder / "new.part"));
+  EXPECT_FALSE(fs::exists(folder / "old.part"));
+}
+
 TEST_F(CudaImageCache, keysAreOfEachPart) {
   EXPECT_EQ(ImageCache::getKey({"ab", "c"}), ImageCache::getKey({"ab", "c"}));
   EXPECT_NE(ImageCache::getKey({"ab", "c"}), ImageCache::getKey({"a", "bc"}));
