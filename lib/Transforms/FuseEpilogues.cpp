@@ -10,7 +10,8 @@
 //   %c = plan.rows "cast" ins(%b) ...            (the bias in the type of the result)
 //   %y, %h = plan.gemm %x, %w transpose_b bias(%c) gelu : ...
 //
-// Only where it saves something. A bias whose sum is read by row kernels alone stays with them: fuse-rows
+// Only directly in the micro-batch, not in the loop over masked rows, and only where it saves
+// something. A bias whose sum is read by row kernels alone stays with them: fuse-rows
 // makes one kernel of it and what follows (dropout, residual, layer norm), which has to read the product
 // in any case. GeLU is taken in its tanh form, in 16 bits, which is what cuBLASLt has. The gradients of
 // GeLU and bias stay row kernels: the kernel that makes dz also makes y again and sums dz, and so passes
@@ -23,6 +24,7 @@
 #include "seqpar/Transforms/Passes.h"
 
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/TypeUtilities.h"
 
 namespace seqpar {
 #define GEN_PASS_DEF_FUSEEPILOGUES
@@ -36,8 +38,6 @@ using plan::RowsOp;
 
 /// Leading dimension, in elements, that cuBLASLt wants of what it saves.
 static constexpr int64_t kSavedColumns = 8;
-
-static Type getElementType(Value value) { return cast<ShapedType>(value.getType()).getElementType(); }
 
 /// Without conversions between 16 bits and f32.
 static Value skipConversions(Value value) {
@@ -53,10 +53,11 @@ static bool hasOneRow(RowsOp op) {
   return op.getNumResults() == 1 && op.getOuts().empty() && op.getOutputAccess(0).getKind() == AccessKind::Row;
 }
 
-/// Whether the kernel is `row + broadcast` of input 0 and 1.
+/// Whether the kernel is `row + broadcast` of input 0 and a parameter, input 1.
 static bool addsBias(RowsOp op) {
   if (!hasOneRow(op) || op.getInputs().size() != 2 || op.getInputAccess(0).getKind() != AccessKind::Row ||
-      op.getInputAccess(1).getKind() != AccessKind::Broadcast)
+      op.getInputAccess(1).getKind() != AccessKind::Broadcast ||
+      !op.getInputs()[1].getDefiningOp<plan::ParameterOp>())
     return false;
   Block &body = op.getBody().front();
   auto sum = skipConversions(body.getTerminator()->getOperand(0)).getDefiningOp<arith::AddFOp>();
@@ -70,8 +71,8 @@ static bool isTanhGelu(RowsOp op) {
     return false;
   Block &body = op.getBody().front();
   return !body.getOps<math::TanhOp>().empty() && body.getOps<math::ErfOp>().empty() &&
-         getElementType(op.getInputs()[0]).getIntOrFloatBitWidth() == 16 &&
-         getElementType(op.getInputs()[0]) == getElementType(op.getResult(0));
+         getElementTypeOrSelf(op.getInputs()[0]).getIntOrFloatBitWidth() == 16 &&
+         getElementTypeOrSelf(op.getInputs()[0]) == getElementTypeOrSelf(op.getResult(0));
 }
 
 namespace {
@@ -89,7 +90,7 @@ struct FuseEpilogues : seqpar::impl::FuseEpiloguesBase<FuseEpilogues> {
       return;
     auto bias = dyn_cast<RowsOp>(*gemm.getResult().user_begin());
     if (!bias || bias->getBlock() != gemm->getBlock() || !addsBias(bias) || bias.getInputs()[0] != gemm.getResult() ||
-        getElementType(gemm.getResult()) != getElementType(bias.getResult(0)))
+        getElementTypeOrSelf(gemm.getResult()) != getElementTypeOrSelf(bias.getResult(0)))
       return;
     RowsOp gelu = findGelu(bias);
     if (!gelu && feedsRowsOnly(bias.getResult(0)))
@@ -122,7 +123,7 @@ struct FuseEpilogues : seqpar::impl::FuseEpiloguesBase<FuseEpilogues> {
     auto fused = plan::GemmOp::create(builder, loc, result.getType(), gelu ? sum.getType() : Type(), gemm.getA(),
                                       gemm.getB(), getBias(builder, bias), /*out=*/Value(), /*saved_out=*/Value(),
                                       gemm.getTransposeA(), gemm.getTransposeB(), bool(gelu),
-                                      plan::Combine::Overwrite, gemm.getActiveRows());
+                                      plan::Combine::Overwrite, plan::ActiveRows::None);
     if (gelu) {
       gelu.getResult(0).replaceAllUsesWith(fused.getResult());
       sum.replaceUsesWithIf(fused.getSaved(), [&](OpOperand &use) { return use.getOwner() != gelu; });
@@ -137,8 +138,8 @@ struct FuseEpilogues : seqpar::impl::FuseEpiloguesBase<FuseEpilogues> {
   /// The bias in the type of the result.
   static Value getBias(OpBuilder &builder, RowsOp bias) {
     Value value = bias.getInputs()[1];
-    Type narrow = getElementType(bias.getResult(0));
-    if (getElementType(value) == narrow)
+    Type narrow = getElementTypeOrSelf(bias.getResult(0));
+    if (getElementTypeOrSelf(value) == narrow)
       return value;
     return plan::createCast(builder, bias.getLoc(), value, narrow);
   }

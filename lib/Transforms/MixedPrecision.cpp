@@ -17,7 +17,7 @@
 // - contributions to gradients and metrics, and operands and results of sums over ranks;
 // - statistics: one element a row, sums over rows;
 // - sums that attention makes block by block: its running state in a ring, dq, dk and dv;
-// - what a loss is computed from, back to the product it comes from (the logits).
+// - rows that a loss is computed from (the logits), and a product whose rows a kernel makes them of.
 //
 // Parameters, gradients and moments are memory of the step and stay as they are. Values that products,
 // attention and other stages read have 16 bits: what is wider gets a "cast" kernel of its own, which
@@ -27,10 +27,12 @@
 // (Micikevicius et al. 2018, Mixed Precision Training. fp16 needs the loss scale of localize.)
 //
 //===----------------------------------------------------------------------===//
+#include "BufferAccess.h"
 #include "seqpar/Dialect/Plan/Plan.h"
 #include "seqpar/Transforms/Passes.h"
 
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace seqpar {
@@ -163,7 +165,7 @@ private:
     return wide.size() != before;
   }
 
-  /// Whether all that is read of the value are its rows, by kernels that make wide rows of them.
+  /// Whether all that read the value are kernels that make wide rows.
   bool makesWideRows(Value value) const {
     return !value.use_empty() && llvm::all_of(value.getUsers(), [&](Operation *user) {
       auto rows = dyn_cast<RowsOp>(user);
@@ -206,7 +208,7 @@ public:
           .Case([&](plan::GemmOp gemm) { castOperands(gemm, {0, 1}); })
           .Case([&](sp::AttentionBlockOp block) { castOperands(block, {0, 1, 2}); })
           .Case([&](sp::AttentionBlockGradOp block) { castOperands(block, {0, 1, 2, 4, 6}); })
-          .Case([&](sp::SendOp send) { castOperands(send, {0}); });
+          .Case([&](sp::SendOp send) { castSent(send); });
   }
 
 private:
@@ -231,7 +233,7 @@ private:
     auto builder = OpBuilder::atBlockBegin(&body);
     for (auto [i, argument] : llvm::enumerate(body.getArguments())) {
       auto row = dyn_cast<RankedTensorType>(argument.getType());
-      if (!row || getElementType(op.getInputs()[i]) != narrow)
+      if (!row || getElementTypeOrSelf(op.getInputs()[i]) != narrow)
         continue;
       argument.setType(row.clone(narrow));
       auto wide = arith::ExtFOp::create(builder, op.getLoc(), row, argument);
@@ -240,7 +242,7 @@ private:
     Operation *yield = body.getTerminator();
     builder.setInsertionPoint(yield);
     for (auto [i, result] : llvm::enumerate(op.getResults()))
-      if (getElementType(result) == narrow)
+      if (getElementTypeOrSelf(result) == narrow)
         yield->setOperand(i, round(builder, op.getLoc(), yield->getOperand(i)));
     for (auto widened : llvm::make_early_inc_range(body.getOps<arith::ExtFOp>()))
       if (widened->use_empty())
@@ -255,8 +257,16 @@ private:
 
   void castOperands(Operation *op, ArrayRef<unsigned> numbers) {
     for (unsigned number : numbers)
-      if (Value value = op->getOperand(number); getElementType(value) != narrow)
+      if (Value value = op->getOperand(number); getElementTypeOrSelf(value) != narrow)
         op->setOperand(number, getCast(value, op));
+  }
+
+  /// What the wait keeps alive is what is on its way.
+  void castSent(sp::SendOp send) {
+    Value wide = send.getInput();
+    castOperands(send, {0});
+    if (sp::WaitOp wait = findWaitOf(send))
+      wait->replaceUsesOfWith(wide, send.getInput());
   }
 
   /// The value in 16 bits: made once, where all can see it.
@@ -273,8 +283,6 @@ private:
       builder.setInsertionPoint(block.findAncestorOpInBlock(*user)); // declared memory
     return cast = plan::createCast(builder, user->getLoc(), value, narrow);
   }
-
-  static Type getElementType(Value value) { return mlir::cast<ShapedType>(value.getType()).getElementType(); }
 
   plan::MicroBatchOp microBatch;
   Block &block;

@@ -239,6 +239,8 @@ plan.program @exchanges <dp = 1, pp = 2, sp = 2> micro_batch(2) seq_length(8) ch
       // CHECK: %[[C:.*]] = plan.rows "cast" rows(2) ins(%[[F]] : tensor<2x4xf32>)
       // CHECK: sp.send %[[C]] to stage 1 tag 0 : tensor<2x4x[[$NARROW]]>
       sp.send %f to stage 1 tag 0 : !f
+      // CHECK: sp.wait sent(%[[C]] : tensor<2x4x[[$NARROW]]>) tag 0
+      sp.wait sent(%f : !f) tag 0
       // CHECK: sp.receive from stage 1 tag 1 -> tensor<2x4x4x[[$NARROW]]>
       %y = sp.receive from stage 1 tag 1 -> !x
     }

@@ -352,7 +352,7 @@ def RecomputeRows : Pass<"recompute-rows", "::mlir::ModuleOp"> {
 def FuseEpilogues : Pass<"fuse-epilogues", "::mlir::ModuleOp"> {
   let summary = "products add a bias and apply GeLU before they store";
   let description = [{
-    Expects value form. Where a product's one reader adds a bias, and not only row kernels of the block read the sum, the
+    Expects value form. Directly in a micro-batch: where a product's one reader adds a bias that is a parameter, and not only row kernels of the block read the sum, the
     product adds it; where GeLU (tanh form, in 16 bits) follows, the product applies it and saves the sum.
 
     ```mlir
@@ -365,7 +365,7 @@ def FuseEpilogues : Pass<"fuse-epilogues", "::mlir::ModuleOp"> {
     %y, %h = plan.gemm %x, %w transpose_b bias(%c : ...) gelu : ...
     ```
 
-    When it is done no such row kernel reads a product.
+    When it is done no such row kernel of the micro-batch itself reads a product.
   }];
   let dependentDialects = ["::seqpar::plan::PlanDialect"];
   let statistics = [Statistic<"numProducts", "products", "Number of products with an epilogue">];
@@ -381,6 +381,9 @@ def FuseRows : Pass<"fuse-rows", "::mlir::ModuleOp"> {
     // after
     %y = plan.rows "bias+gelu" ... ins(%g, %b : ...) ...
     ```
+
+    Within a kernel nothing is rounded: what one part rounds to 16 bits for memory, a later part has as it was. So in 16
+    bits the last bits of a result depend on what was merged, and with it on the cuts between pipeline stages.
 
     When it is done no row kernel only feeds, row by row, another one that it could be merged with.
   }];
