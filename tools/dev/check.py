@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LIT = "/usr/lib/llvm-22/bin/lit"
@@ -16,11 +17,16 @@ LIT = "/usr/lib/llvm-22/bin/lit"
 class Total:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self.names = []
 
-    def add(self, passed, failed, skipped=0):
+    def add(self, passed, skipped=0):
         self.passed += passed
-        self.failed += failed
         self.skipped += skipped
+
+    def fail(self, name):
+        """Told again at the end, where the reader of a long log looks."""
+        self.failed += 1
+        self.names.append(name)
 
 
 def run_unit(total, build="build", only=None, environment=None):
@@ -37,19 +43,19 @@ def run_unit(total, build="build", only=None, environment=None):
             result = subprocess.run([path, f"--gtest_output=json:{report}", "--gtest_brief=1"],
                                     cwd=scratch, env=dict(os.environ, **(environment or {})))
             if not os.path.exists(report):
-                print(f"{build}/{program}: no report, exit status {result.returncode}")
-                total.add(0, 1)
+                total.fail(f"{build}/{program}: no report, exit status {result.returncode}")
                 continue
             with open(report) as f:
                 data = json.load(f)
         cases = [case for suite in data["testsuites"] for case in suite["testsuite"]]
         skipped = sum(case["result"] == "SKIPPED" for case in cases)
-        failed = sum(bool(case.get("failures")) for case in cases)
-        if result.returncode != 0 and failed == 0:
-            print(f"{build}/{program}: exit status {result.returncode}")
-            failed = 1
-        total.add(max(0, len(cases) - skipped - failed), failed, skipped)
-        print(f"{build}/{program}: {len(cases)} tests, {failed} failed")
+        failed = [f"{case['classname']}.{case['name']}" for case in cases if case.get("failures")]
+        if result.returncode != 0 and not failed:
+            failed = [f"exit status {result.returncode}"]
+        for name in failed:
+            total.fail(f"{build}/{program}: {name}")
+        total.add(max(0, len(cases) - skipped - len(failed)), skipped)
+        print(f"{build}/{program}: {len(cases)} tests, {len(failed)} failed")
 
 
 def run_lit(total):
@@ -57,21 +63,25 @@ def run_lit(total):
         report = os.path.join(scratch, "report.json")
         subprocess.run([sys.executable, LIT, "-sv", "-o", report, os.path.join(ROOT, "build", "test")])
         if not os.path.exists(report):
-            print("lit: no report")
-            total.add(0, 1)
+            total.fail("lit: no report")
             return
         with open(report) as f:
-            codes = [test["code"] for test in json.load(f)["tests"]]
-    good = sum(code in ("PASS", "FLAKYPASS") for code in codes)
-    skipped = sum(code in ("UNSUPPORTED", "SKIPPED") for code in codes)
-    total.add(good, len(codes) - good - skipped, skipped)
-    print(f"lit: {len(codes)} tests, {len(codes) - good - skipped} failed")
+            tests = json.load(f)["tests"]
+    good = sum(test["code"] in ("PASS", "FLAKYPASS") for test in tests)
+    skipped = sum(test["code"] in ("UNSUPPORTED", "SKIPPED") for test in tests)
+    for test in tests:
+        if test["code"] not in ("PASS", "FLAKYPASS", "UNSUPPORTED", "SKIPPED"):
+            total.fail(f"lit: {test['code']}: {test['name']}")
+    total.add(good, skipped)
+    print(f"lit: {len(tests)} tests, {len(tests) - good - skipped} failed")
 
 
 def run_layering(total):
     script = os.path.join(ROOT, "tools", "dev", "check_layering.py")
-    failed = subprocess.run([sys.executable, script]).returncode != 0
-    total.add(0 if failed else 1, 1 if failed else 0)
+    if subprocess.run([sys.executable, script]).returncode != 0:
+        total.fail("layering")
+    else:
+        total.add(1)
 
 
 def run_sanitizer(total):
@@ -79,8 +89,7 @@ def run_sanitizer(total):
     for preset in ("asan-runtime", "tsan"):
         built = subprocess.run([os.path.join(ROOT, "tools", "dev", "build"), preset])
         if built.returncode != 0:
-            print(f"{preset}: does not build")
-            total.add(0, 1)
+            total.fail(f"{preset}: does not build")
             continue
         run_unit(total, f"build-{preset}")
 
@@ -97,8 +106,11 @@ def main():
     total = Total()
     for name in wanted:
         print(f"== {name}", flush=True)
+        start = time.monotonic()
         SUITES[name](total)
-        sys.stdout.flush()
+        print(f"== {name}: {time.monotonic() - start:.0f} s", flush=True)
+    for name in total.names:
+        print(f"failed: {name}")
     tail = f", {total.skipped} skipped" if total.skipped else ""
     print(f"{total.passed} passed, {total.failed} failed{tail}")
     return 0 if total.failed == 0 and total.passed > 0 else 1

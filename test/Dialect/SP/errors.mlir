@@ -248,6 +248,43 @@ sp.ring_shift_start (%x, %x) into (%y : memref<4x8xf32>) tag 0 : memref<4x8xf32>
 
 // -----
 
+// Attention of a type that no kernel multiplies.
+%q = "test.value"() : () -> tensor<1x4x8xf64>
+%m = "test.value"() : () -> tensor<1x4xi32>
+// expected-error @below {{expected queries of f32, bf16 or f16, found 'f64'}}
+%r:3 = sp.attention_block own initialize finish heads(2) (%q, %q, %q, %m : tensor<1x4x8xf64>, tensor<1x4x8xf64>, tensor<1x4x8xf64>, tensor<1x4xi32>)
+  -> tensor<1x4x8xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>
+
+// -----
+
+// Keys of another type than queries.
+%q = "test.value"() : () -> tensor<1x4x8xbf16>
+%k = "test.value"() : () -> tensor<1x4x8xf32>
+%m = "test.value"() : () -> tensor<1x4xi32>
+// expected-error @below {{expected operands of the queries' type 'bf16', found 'tensor<1x4x8xf32>'}}
+%r:3 = sp.attention_block own initialize finish heads(2) (%q, %k, %k, %m : tensor<1x4x8xbf16>, tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4xi32>)
+  -> tensor<1x4x8xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>
+
+// -----
+
+// Statistics in 16 bits.
+%q = "test.value"() : () -> tensor<1x4x8xbf16>
+%m = "test.value"() : () -> tensor<1x4xi32>
+// expected-error @below {{expected sums and statistics of f32, found 'tensor<1x2x4xbf16>'}}
+%r:3 = sp.attention_block own initialize finish heads(2) (%q, %q, %q, %m : tensor<1x4x8xbf16>, tensor<1x4x8xbf16>, tensor<1x4x8xbf16>, tensor<1x4xi32>)
+  -> tensor<1x4x8xf32>, tensor<1x2x4xbf16>, tensor<1x2x4xbf16>
+
+// -----
+
+// An accumulator in 16 bits that goes on to another block.
+%q = "test.value"() : () -> tensor<1x4x8xbf16>
+%m = "test.value"() : () -> tensor<1x4xi32>
+// expected-error @below {{expected an accumulator of f32, or of the queries' type when one block sets and finishes it, found 'tensor<1x4x8xbf16>'}}
+%r:3 = sp.attention_block own initialize heads(2) (%q, %q, %q, %m : tensor<1x4x8xbf16>, tensor<1x4x8xbf16>, tensor<1x4x8xbf16>, tensor<1x4xi32>)
+  -> tensor<1x4x8xbf16>, tensor<1x2x4xf32>, tensor<1x2x4xf32>
+
+// -----
+
 // Grad accumulators.
 %q = "test.value"() : () -> tensor<1x4x8xf32>
 %l = "test.value"() : () -> tensor<1x2x4xf32>
