@@ -3,9 +3,10 @@
 // Launching the instructions of a step one by one takes the host longer than a GPU needs for the
 // small ones. Where the device can record, spans of instructions that do the same in every step are
 // recorded once and replayed: compute whose operands, extents and scalars depend on nothing but the
-// micro-batch's slot and whether it is the first or the last of the step. Not in a span is the loop
-// over masked rows, whose number of rows is another in every step: its instructions are launched
-// one by one. Scalars of a step (learning rate, seed, ...) lie in input buffers, which spans read.
+// micro-batch's slot and whether it is the first or the last of the step. How often the loop over
+// masked rows runs is known with the batch: it divides spans, and each of its chunks, which are
+// whole ones here (rowsLoop), has spans of its own. Scalars of a step (learning rate, seed, ...) lie
+// in input buffers, which spans read.
 //
 // Exchanges are recorded where the communicator can (Communicator::canRecord). What follows a
 // recording comes after all that is in it, so its exchanges are over at its end. Within a stage
@@ -156,6 +157,16 @@ void Executor::follow(const Instruction &instruction, bool lastIteration,
       startedTag(instruction) >= 0;
 }
 
+void Executor::addLoopSpans(const flatbuffers::Vector<flatbuffers::Offset<Instruction>> &list,
+                            size_t variants) {
+  for (const Instruction *instruction : list)
+    if (auto *loop = instruction->operation_as_RowsLoop()) {
+      size_t chunk = static_cast<size_t>(loop->chunk());
+      addStaticSpans(*loop->body(), 0, loop->body()->size(),
+                     variants * ((stagedRows.size() + chunk - 1) / chunk));
+    }
+}
+
 // Leaving an exchange out divides spans, which may part others from their waits.
 void Executor::findStaticSpans() {
   if (!device.canRecord())
@@ -174,6 +185,7 @@ void Executor::findStaticSpans() {
     spans.clear();
     addStaticSpans(list, 0, middle, variants);
     addStaticSpans(list, middle, list.size(), variants);
+    addLoopSpans(list, variants);
     addStaticSpans(update, 0, update.size(), 1);
   } while (openTags.size() > open);
 }
@@ -218,13 +230,17 @@ void Executor::record(const flatbuffers::Vector<flatbuffers::Offset<Instruction>
   profiler = kept;
 }
 
+size_t Executor::variantOf(const StaticSpan &span, const Scope &scope) const {
+  if (scope.microBatch == Scope::kUpdate)
+    return 0;
+  size_t chunk = scope.rows ? static_cast<size_t>(scope.firstRow / scope.rows->chunk()) : 0;
+  return 4 * (chunk * maskedRows.size() + scope.slot) + (scope.microBatch == 0 ? 2 : 0) +
+         (span.reducesGradients && scope.lastOfStep ? 1 : 0);
+}
+
 void Executor::runSpan(const flatbuffers::Vector<flatbuffers::Offset<Instruction>> &list,
                        StaticSpan &span, const Scope &scope) {
-  bool update = scope.microBatch == Scope::kUpdate;
-  size_t variant = update ? 0
-                          : 4 * scope.slot + (scope.microBatch == 0 ? 2 : 0) +
-                                (span.reducesGradients && scope.lastOfStep ? 1 : 0);
-  StaticSpan::Recorded &recorded = span.variants[variant];
+  StaticSpan::Recorded &recorded = span.variants[variantOf(span, scope)];
   // What was started by itself is waited for in the same way.
   bool isAwaited = std::any_of(pending.begin(), pending.end(), [&](const Pending &each) {
     return span.awaited.contains(each.tag);

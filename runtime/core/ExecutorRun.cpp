@@ -167,7 +167,6 @@ void Executor::gemm(const Gemm &op, const Scope &scope) {
                 .ldc = op.ldc(),
                 .alpha = op.alpha(),
                 .accumulate = scope.accumulates(op.combine()),
-                .varying = op.active_rows() != ActiveRows::None,
                 .type = floatType(op.a()),
                 .resultType = floatType(op.c()),
                 .bias = op.bias() ? at<void>(op.bias(), scope) : nullptr,
@@ -355,14 +354,17 @@ void Executor::ringLoop(const RingLoop &op, const Scope &scope) {
   }
 }
 
+// What is recorded has the same extents in every step: so where it is, the last chunk is a whole
+// one too, and the entries past the masked rows, which are -1, come to nothing.
 void Executor::rowsLoop(const RowsLoop &op, const Scope &scope) {
   Scope inside = scope;
   inside.rows = &op;
   const int64_t count = maskedRows[scope.slot];
+  const int64_t end = device.canRecord() ? static_cast<int64_t>(stagedRows.size()) : count;
   for (int64_t first = 0; first < count; first += op.chunk()) {
     inside.firstRow = first;
-    inside.activeRows = std::min(op.chunk(), count - first);
-    runList(*op.body(), inside);
+    inside.activeRows = std::min(op.chunk(), end - first);
+    runTop(*op.body(), 0, op.body()->size(), inside);
   }
 }
 

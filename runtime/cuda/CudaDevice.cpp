@@ -151,8 +151,7 @@ void CudaDevice::gemm(const GemmArgs &args) {
                                         : GemmEpilogue::None,
                 .bias = const_cast<void *>(args.bias),
                 .saved = args.saved,
-                .ldSaved = args.saved ? args.ldc : 0,
-                .varying = args.varying};
+                .ldSaved = args.saved ? args.ldc : 0};
   products.run(call, compute, !recordings.active());
 }
 

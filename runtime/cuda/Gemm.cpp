@@ -249,7 +249,7 @@ void Gemm::choose(Plan &plan, const GemmCall &call, const Stream &stream, bool m
   if (status != CUBLAS_STATUS_SUCCESS || count == 0)
     fail("gemm: cuBLASLt has no algorithm for {}: {}", name, lt.cublasLtGetStatusName(status));
   int best = 0;
-  if (mayMeasure && !call.varying) {
+  if (mayMeasure) {
     std::array<double, kCandidates> microseconds{};
     best = measure(plan, call, stream, candidates.data(), count, microseconds);
     if (best >= 0) {
@@ -294,7 +294,7 @@ void Gemm::run(const GemmCall &call, const Stream &stream, bool mayMeasure) {
   auto found = plans.find(key);
   if (found == plans.end())
     found = plans.emplace(key, prepare(call, stream, mayMeasure)).first;
-  else if (!found->second.measured && mayMeasure && !call.varying)
+  else if (!found->second.measured && mayMeasure)
     choose(found->second, call, stream, mayMeasure);
   setPointers(found->second, call);
   cublasStatus_t status = launch(found->second, found->second.algorithm, call, call.c, stream);

@@ -147,7 +147,7 @@ void checkEpilogue(Device &device, FloatType type, bool saves) {
       c(device, std::vector<float>(results.size(), NAN), type),
       saved(device, std::vector<float>(results.size(), NAN), type), added(device, bias, type);
   GemmArgs args{a.data(), b.data(), c.data(), p.m,    p.n,  p.k,   false, true,
-                host.lda, host.ldb, host.ldc, 1.0f, false, false, type,  type};
+                host.lda, host.ldb, host.ldc, 1.0f, false, type,  type};
   args.bias = added.data();
   args.saved = saves ? saved.data() : nullptr;
   device.gemm(args);
@@ -207,7 +207,7 @@ TEST_P(DeviceConformance, GemmRoundsTiesToEven) {
 TEST_P(DeviceConformance, GemmRefusesAWiderOperandThanResult) {
   FloatArray a(*device, randomFloats(64, 1), FloatType::F32);
   try {
-    device->gemm({a.data(), a.data(), a.data(), 4, 4, 4, false, false, 4, 4, 4, 1.0f, false, false,
+    device->gemm({a.data(), a.data(), a.data(), 4, 4, 4, false, false, 4, 4, 4, 1.0f, false,
                   FloatType::F32, FloatType::BF16});
     device->synchronize();
     FAIL() << "a bf16 result of fp32 operands was accepted";

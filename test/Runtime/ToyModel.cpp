@@ -219,16 +219,18 @@ private:
 
 template <typename T> T *as(void *operand) { return static_cast<T *>(operand); }
 
+// A row without a label, -1, counts for nothing.
 void crossEntropy(void *const *o, int64_t rows, int64_t vocabulary) {
-  float *logits = as<float>(o[0]), inverse = *as<float>(o[2]), *loss = as<float>(o[3]);
+  float *logits = as<float>(o[0]), *loss = as<float>(o[3]);
   for (int64_t r = 0; r < rows; ++r, logits += vocabulary) {
     float largest = -INFINITY, sum = 0;
     int32_t label = as<int32_t>(o[1])[r];
+    float inverse = label < 0 ? 0.0f : *as<float>(o[2]);
     for (int64_t c = 0; c < vocabulary; ++c)
       largest = std::max(largest, logits[c]);
     for (int64_t c = 0; c < vocabulary; ++c)
       sum += std::exp(logits[c] - largest);
-    *loss += inverse * (largest + std::log(sum) - logits[label]);
+    *loss += inverse * (largest + std::log(sum) - (label < 0 ? 0.0f : logits[label]));
     for (int64_t c = 0; c < vocabulary; ++c)
       logits[c] = inverse * (std::exp(logits[c] - largest) / sum - (c == label ? 1.0f : 0.0f));
   }
@@ -267,16 +269,21 @@ std::vector<uint8_t> toyProgram(const ProgramShape &shape, int64_t rowChunk, boo
 
 TestKernels toyKernels() {
   auto copyRow = [](float *to, const float *from) { std::copy_n(from, kWidth, to); };
+  // Row -1 is zeros, and is written nowhere.
   auto gather = [=](void *const *o, int64_t rows) {
-    for (int64_t r = 0; r < rows; ++r)
-      copyRow(as<float>(o[2]) + r * kWidth, as<float>(o[0]) + as<int32_t>(o[1])[r] * kWidth);
+    const float zeros[kWidth] = {};
+    for (int64_t r = 0; r < rows; ++r) {
+      int32_t from = as<int32_t>(o[1])[r];
+      copyRow(as<float>(o[2]) + r * kWidth, from < 0 ? zeros : as<float>(o[0]) + from * kWidth);
+    }
   };
   TestKernels kernels;
   kernels["embed"] = gather;
   kernels["gather"] = gather;
   kernels["scatter"] = [=](void *const *o, int64_t rows) {
     for (int64_t r = 0; r < rows; ++r)
-      copyRow(as<float>(o[0]) + as<int32_t>(o[1])[r] * kWidth, as<float>(o[2]) + r * kWidth);
+      if (int32_t to = as<int32_t>(o[1])[r]; to >= 0)
+        copyRow(as<float>(o[0]) + to * kWidth, as<float>(o[2]) + r * kWidth);
   };
   kernels["add"] = [](void *const *o, int64_t rows) {
     for (int64_t i = 0; i < rows * kWidth; ++i)

@@ -164,11 +164,11 @@ TEST_F(ExecutorCudaTest, StepsOfSeveralMicroBatchesAndReplicas) {
 /// Shifts of a ring run beside the attention of the block at hand: on another stream, and neither
 /// the host nor the GPU waits for them before their result is needed.
 TEST_F(ExecutorCudaTest, RingShiftsDoNotStopTheHost) {
-  std::vector<uint8_t> bytes = toyProgram(toyShape(4, 31), 3, false, &code.writer);
+  std::vector<uint8_t> bytes = toyProgram(toyShape(4, 31), 4, false, &code.writer);
   registerKernels();
   auto next = std::make_shared<std::atomic<int>>(0);
   fakecuda::takeOperations();
-  constexpr int64_t steps = 3, ranks = 4;
+  constexpr int64_t steps = 3, ranks = 4, products = 3;
   run(bytes, batches(2, 31, steps), [=] { return createCudaDevice(fakeOptions((*next)++)); });
   std::vector<std::string> operations = fakecuda::takeOperations();
   auto count = [&](const std::string &label) {
@@ -176,8 +176,9 @@ TEST_F(ExecutorCudaTest, RingShiftsDoNotStopTheHost) {
   };
   EXPECT_GT(count("nccl"), steps * ranks * 5);
   // Of a step one at its end, and two for each of the metrics read; the same for the evaluation and
-  // its metric; those of the parameters (set, and read twice), and of the end of a device.
-  EXPECT_LE(count("synchronize"), ranks * (steps * 5 + 3 + 5 + 1));
+  // its metric; those of the parameters (set, and read twice), of the end of a device, and of the
+  // search for the best code of each product.
+  EXPECT_LE(count("synchronize"), ranks * (steps * 5 + 3 + 5 + 1 + products));
 }
 #endif
 
@@ -216,6 +217,58 @@ TEST_F(ExecutorCudaTest, StepsAreReplayed) {
       EXPECT_EQ(operations.back(), "synchronize");
     }
   }
+}
+
+/// Samples of one length whose first `masked` positions are to be predicted.
+GlobalBatch maskedBatch(int64_t samples, int64_t length, int64_t masked) {
+  GlobalBatch batch = randomBatch(samples, length, 3, 0);
+  std::fill(batch.paddingMask.begin(), batch.paddingMask.end(), 1);
+  for (size_t i = 0; i < static_cast<size_t>(masked); ++i) {
+    batch.lossMask[i] = 1;
+    batch.labels[i] = static_cast<int32_t>(5 * i % 16);
+  }
+  batch.countLossTokens();
+  return batch;
+}
+
+/// However many rows are masked, their chunks are replayed once they have been met twice, and the
+/// entries past the last row count for nothing.
+TEST_F(ExecutorCudaTest, ChunksOfMaskedRowsAreReplayed) {
+  constexpr int64_t chunk = 10; // of 62 rows: the seventh has two
+  std::vector<uint8_t> bytes = toyProgram(toyShape(1, 31), chunk, false, &code.writer);
+  registerKernels();
+  std::vector<GlobalBatch> all;
+  for (int64_t masked : {25, 23, 30, 62, 61, 62, 5, 0})
+    all.push_back(maskedBatch(2, 31, masked));
+  expectSameResults(
+      run(bytes, all, [] { return createCudaDevice(fakeOptions()); }),
+      run(bytes, all, [] { return std::make_unique<TestDevice>(toyKernels()); }), false);
+
+  ProgramFile file = ProgramFile::fromBytes(bytes, "toy");
+  ThreadGroup group(file.grid());
+  auto device = createCudaDevice(fakeOptions());
+  device->loadKernels(file.program());
+  auto communicator = device->exchange(group.communicator(0));
+  Executor executor(file, *device, *communicator);
+  executor.initializeParameters(5);
+  std::vector<int> replayed, launched;
+  for (size_t i = 0; i < all.size(); ++i) {
+    fakecuda::takeOperations();
+    executor.step({.step = static_cast<int64_t>(i), .learningRate = 0.1f}, all[i]);
+    std::vector<std::string> operations = fakecuda::takeOperations();
+    int after = 0, alone = 0, capturing = 0;
+    for (size_t j = 1; j < operations.size(); ++j) {
+      if (operations[j] != "launch gather_main")
+        continue;
+      const std::string &before = operations[j - 1];
+      ++(before == "graph" ? after : before == "capture" ? capturing : alone);
+    }
+    replayed.push_back(after);
+    launched.push_back(alone);
+    EXPECT_EQ(capturing, i == 1 ? 3 : i == 4 ? 4 : 0) << i;
+  }
+  EXPECT_THAT(replayed, testing::ElementsAre(0, 3, 3, 3, 7, 7, 1, 0));
+  EXPECT_THAT(launched, testing::ElementsAre(3, 0, 0, 4, 0, 0, 0, 0));
 }
 
 TEST_F(ExecutorCudaTest, NotEnoughMemoryNamesTheGpu) {

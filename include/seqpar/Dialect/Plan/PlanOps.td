@@ -352,7 +352,8 @@ def Plan_RowsLoopOp : Plan_Op<"rows_loop", [SingleBlock, RecursiveMemoryEffects]
   let description = [{
     Runs ceil(count / chunk) times, where count is the number of this rank's positions with
     loss_mask = 1. The first two block arguments are the present chunk of `masked_rows` and
-    `masked_labels`; then come the carried values, as in `sp.ring_loop`.
+    `masked_labels`; then come the carried values, as in `sp.ring_loop`. The last chunk may go on past the
+    count, with rows and labels of -1: the body must be such that they change nothing.
 
     ```mlir
     %dx = plan.rows_loop chunk(128) (%rows = %masked_rows, %labels = %masked_labels : memref<256xi32>, memref<256xi32>)

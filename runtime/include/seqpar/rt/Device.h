@@ -44,7 +44,6 @@ struct GemmArgs {
   int64_t lda, ldb, ldc;
   float alpha;
   bool accumulate;
-  bool varying = false; ///< extents change from step to step: not worth a search for the best code
   FloatType type = FloatType::F32, resultType = FloatType::F32;
   const void *bias = nullptr; ///< [n] of `resultType`
   void *saved = nullptr;      ///< like c, ldc a multiple of 8

@@ -120,8 +120,8 @@ private:
       Device::Recording recording = kNew;
       RecordedExchanges exchanges{};
     };
-    /// By slot, whether the micro-batch is the first, and whether it is the last; of the update
-    /// one.
+    /// By chunk of masked rows (outside of their loop one), slot, whether the micro-batch is the
+    /// first, and whether it is the last; of the update one.
     std::vector<Recorded> variants{};
   };
   /// What a span's exchanges come to, as the program lists them.
@@ -133,10 +133,14 @@ private:
   void findStaticSpans();
   void addStaticSpans(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
                       unsigned begin, unsigned end, size_t variants);
+  /// Those in the loops over masked rows of a list: `variants` for each chunk that there can be.
+  void addLoopSpans(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
+                    size_t variants);
   bool isStatic(const program::Instruction &instruction) const;
   bool isBetweenStages(const program::Instruction &instruction) const;
   void follow(const program::Instruction &instruction, bool lastIteration,
               ExchangeState &state) const;
+  size_t variantOf(const StaticSpan &span, const Scope &scope) const;
   /// As runList, with the static spans recorded where the device records.
   void runTop(const flatbuffers::Vector<flatbuffers::Offset<program::Instruction>> &list,
               unsigned begin, unsigned end, const Scope &scope);

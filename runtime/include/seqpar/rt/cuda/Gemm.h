@@ -38,8 +38,6 @@ struct GemmCall {
   void *bias = nullptr;  ///< [n]
   void *saved = nullptr; ///< [m, n], leading dimension a multiple of 8
   int64_t ldSaved = 0;
-  /// The extents change from call to call: the heuristic's first candidate is taken, unmeasured.
-  bool varying = false;
 };
 
 /// Products through cuBLASLt. The first call of a shape takes an algorithm from the cache, or
