@@ -35,6 +35,9 @@ namespace {
 /// A shorter one is launched as fast.
 constexpr unsigned kShortestSpan = 2;
 
+/// Of a slot: by whether the micro-batch is the first, and whether it is the last.
+constexpr size_t kVariants = 4;
+
 /// The tag of what has to be waited for; -1: nothing.
 int startedTag(const Instruction &instruction) {
   switch (instruction.operation_type()) {
@@ -179,7 +182,7 @@ void Executor::findStaticSpans() {
   forEach(list, found);
   forEach(update, found);
   unsigned middle = std::min(theStage.backward_begin(), list.size());
-  size_t variants = 4 * static_cast<size_t>(theStage.slots()), open;
+  size_t variants = kVariants * maskedRows.size(), open;
   do {
     open = openTags.size();
     spans.clear();
@@ -234,7 +237,7 @@ size_t Executor::variantOf(const StaticSpan &span, const Scope &scope) const {
   if (scope.microBatch == Scope::kUpdate)
     return 0;
   size_t chunk = scope.rows ? static_cast<size_t>(scope.firstRow / scope.rows->chunk()) : 0;
-  return 4 * (chunk * maskedRows.size() + scope.slot) + (scope.microBatch == 0 ? 2 : 0) +
+  return kVariants * (chunk * maskedRows.size() + scope.slot) + (scope.microBatch == 0 ? 2 : 0) +
          (span.reducesGradients && scope.lastOfStep ? 1 : 0);
 }
 

@@ -352,8 +352,9 @@ def RecomputeRows : Pass<"recompute-rows", "::mlir::ModuleOp"> {
 def FuseEpilogues : Pass<"fuse-epilogues", "::mlir::ModuleOp"> {
   let summary = "products add a bias and apply GeLU before they store";
   let description = [{
-    Expects value form. Directly in a micro-batch: where a product's one reader adds a bias that is a parameter, and not only row kernels of the block read the sum, the
-    product adds it; where GeLU (tanh form, in 16 bits) follows, the product applies it and saves the sum.
+    Expects value form. Directly in a micro-batch: where a product's one reader adds a bias that is a parameter, and not
+    only row kernels of the block read the sum, the product adds it; where GeLU (tanh form, in 16 bits) follows, the
+    product applies it and saves the sum.
 
     ```mlir
     // before

@@ -98,7 +98,7 @@ def write_batch(path, token):
     """One batch of two samples of 24 positions, all the same token."""
     values = {"tokens": token, "types": 0, "labels": token, "loss_mask": 1, "padding_mask": 1, "is_random": 0}
     save(path, {f"batch.0.{name}": numpy.full([2] if name == "is_random" else [2, 24], value, numpy.int32)
-                 for name, value in values.items()})
+                for name, value in values.items()})
 
 
 def write_parameters(path, value):
@@ -108,7 +108,7 @@ def write_parameters(path, value):
 
 def write_checkpoint(path, value):
     save(path, {f"{prefix}.table": numpy.full([16, 8], value, numpy.float32) for prefix in ("param", "moment1", "moment2")},
-          {"seqpar_checkpoint": "1", "step": "1", "samples": "2", "seed": "1234"})
+         {"seqpar_checkpoint": "1", "step": "1", "samples": "2", "seed": "1234"})
 
 
 def killing(rank, number):

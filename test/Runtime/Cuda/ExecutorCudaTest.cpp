@@ -186,37 +186,26 @@ TEST_F(ExecutorCudaTest, ASharedUpdateIsTheSame) {
   expectSame(toyShape(2, 12, 2), batches(4, 12), true);
 }
 
-/// From the third step on, what is static is replayed, and nothing in a step waits for the GPU
-/// except the executor at its end and for results.
-TEST_F(ExecutorCudaTest, StepsAreReplayed) {
-  std::vector<uint8_t> bytes = toyProgram(toyShape(1, 31), 3, false, &code.writer);
-  registerKernels();
-  ProgramFile file = ProgramFile::fromBytes(bytes, "toy");
-  auto all = batches(2, 31);
-  ThreadGroup group(file.grid());
-  auto device = createCudaDevice(fakeOptions());
-  device->loadKernels(file.program());
-  auto communicator = device->exchange(group.communicator(0));
-  {
-    Executor executor(file, *device, *communicator);
-    executor.initializeParameters(5);
-    for (size_t i = 0; i < all.size(); ++i) {
-      size_t allocated = fakecuda::allocatedBytes();
-      fakecuda::takeOperations();
-      executor.step({.step = static_cast<int64_t>(i), .learningRate = 0.1f}, all[i]);
-      std::vector<std::string> operations = fakecuda::takeOperations();
-      auto count = [&](const std::string &label) {
-        return std::count(operations.begin(), operations.end(), label);
-      };
-      EXPECT_EQ(count("capture") > 0, i == 1) << i;
-      EXPECT_EQ(count("graph") > 1, i > 0) << i;
-      if (i == 0)
-        continue;
-      EXPECT_EQ(fakecuda::allocatedBytes(), allocated);
-      EXPECT_EQ(count("synchronize"), 1) << i;
-      EXPECT_EQ(operations.back(), "synchronize");
-    }
+/// What an executor needs that is the only rank.
+struct OneRank {
+  explicit OneRank(const std::vector<uint8_t> &bytes)
+      : file(ProgramFile::fromBytes(bytes, "toy")), group(file.grid()),
+        device(createCudaDevice(fakeOptions())) {
+    device->loadKernels(file.program());
+    communicator = device->exchange(group.communicator(0));
   }
+
+  ProgramFile file;
+  ThreadGroup group;
+  std::unique_ptr<Device> device;
+  std::unique_ptr<Communicator> communicator;
+};
+
+/// Does a step and returns what was issued in it.
+std::vector<std::string> operationsOf(Executor &executor, const GlobalBatch &batch, size_t step) {
+  fakecuda::takeOperations();
+  executor.step({.step = static_cast<int64_t>(step), .learningRate = 0.1f}, batch);
+  return fakecuda::takeOperations();
 }
 
 /// Samples of one length whose first `masked` positions are to be predicted.
@@ -229,6 +218,30 @@ GlobalBatch maskedBatch(int64_t samples, int64_t length, int64_t masked) {
   }
   batch.countLossTokens();
   return batch;
+}
+
+/// From the third step on, all is replayed, and nothing in a step waits for the GPU except the
+/// executor at its end and for results.
+TEST_F(ExecutorCudaTest, StepsAreReplayed) {
+  std::vector<uint8_t> bytes = toyProgram(toyShape(1, 31), 3, false, &code.writer);
+  registerKernels();
+  OneRank rank(bytes);
+  Executor executor(rank.file, *rank.device, *rank.communicator);
+  executor.initializeParameters(5);
+  for (size_t i = 0; i < 4; ++i) {
+    size_t allocated = fakecuda::allocatedBytes();
+    std::vector<std::string> operations = operationsOf(executor, maskedBatch(2, 31, 20), i);
+    auto count = [&](const std::string &label) {
+      return std::count(operations.begin(), operations.end(), label);
+    };
+    EXPECT_EQ(count("capture") > 0, i == 1) << i;
+    EXPECT_EQ(count("graph") > 1, i > 0) << i;
+    if (i == 0)
+      continue;
+    EXPECT_EQ(fakecuda::allocatedBytes(), allocated);
+    EXPECT_EQ(count("synchronize"), 1) << i;
+    EXPECT_EQ(operations.back(), "synchronize");
+  }
 }
 
 /// However many rows are masked, their chunks are replayed once they have been met twice, and the
@@ -244,18 +257,12 @@ TEST_F(ExecutorCudaTest, ChunksOfMaskedRowsAreReplayed) {
       run(bytes, all, [] { return createCudaDevice(fakeOptions()); }),
       run(bytes, all, [] { return std::make_unique<TestDevice>(toyKernels()); }), false);
 
-  ProgramFile file = ProgramFile::fromBytes(bytes, "toy");
-  ThreadGroup group(file.grid());
-  auto device = createCudaDevice(fakeOptions());
-  device->loadKernels(file.program());
-  auto communicator = device->exchange(group.communicator(0));
-  Executor executor(file, *device, *communicator);
+  OneRank rank(bytes);
+  Executor executor(rank.file, *rank.device, *rank.communicator);
   executor.initializeParameters(5);
   std::vector<int> replayed, launched;
   for (size_t i = 0; i < all.size(); ++i) {
-    fakecuda::takeOperations();
-    executor.step({.step = static_cast<int64_t>(i), .learningRate = 0.1f}, all[i]);
-    std::vector<std::string> operations = fakecuda::takeOperations();
+    std::vector<std::string> operations = operationsOf(executor, all[i], i);
     int after = 0, alone = 0, capturing = 0;
     for (size_t j = 1; j < operations.size(); ++j) {
       if (operations[j] != "launch gather_main")
@@ -275,12 +282,8 @@ TEST_F(ExecutorCudaTest, NotEnoughMemoryNamesTheGpu) {
   fakecuda::reset({.memory = size_t(36) << 20}); // cuBLASLt's workspace and little else
   std::vector<uint8_t> bytes = toyProgram(toyShape(1, 31, 1, 1, 4096), 3, false, &code.writer);
   registerKernels();
-  ProgramFile file = ProgramFile::fromBytes(bytes, "toy");
-  ThreadGroup group(file.grid());
-  auto device = createCudaDevice(fakeOptions());
-  device->loadKernels(file.program());
-  auto communicator = device->exchange(group.communicator(0));
-  EXPECT_THAT(errorOf([&] { Executor(file, *device, *communicator); }),
+  OneRank rank(bytes);
+  EXPECT_THAT(errorOf([&] { Executor(rank.file, *rank.device, *rank.communicator); }),
               testing::HasSubstr("not enough memory on Fake GPU (device 0):"));
 }
 
