@@ -46,15 +46,6 @@ Addresses resolve(const std::string &host, int port) {
   }
 }
 
-// One that tries a port of its own machine, at which nobody listens, may come to be its own peer.
-bool isItself(const Socket &socket) {
-  sockaddr_storage own{}, other{};
-  socklen_t size = sizeof(own), otherSize = sizeof(other);
-  return getsockname(socket.get(), reinterpret_cast<sockaddr *>(&own), &size) == 0 &&
-         getpeername(socket.get(), reinterpret_cast<sockaddr *>(&other), &otherSize) == 0 &&
-         size == otherSize && std::memcmp(&own, &other, size) == 0;
-}
-
 } // namespace
 
 std::string Greeting::bytes() const {
@@ -158,10 +149,9 @@ void Rendezvous::connect() {
   for (;;) {
     for (addrinfo *each = addresses.get(); each; each = each->ai_next) {
       first = connectTo(*each, std::min(until, SocketClock::now() + seconds(5)));
-      if (first && !isItself(first))
+      if (first)
         return greet();
-      error = first ? ECONNREFUSED : errno;
-      first.close();
+      error = errno;
     }
     if (SocketClock::now() > until)
       fail("RANK=0 cannot be reached within {} s: {}: {}", kJoinTime.count(), where(),

@@ -71,6 +71,31 @@ int millisecondsUntil(SocketClock::time_point until) {
   return static_cast<int>(std::clamp<int64_t>(left, 0, 1'000'000));
 }
 
+// A port that only connections have, or had, does not keep a process from listening there.
+void shareAddress(const Socket &socket) {
+  int on = 1;
+  setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+}
+
+// A socket for a connection from a port other than the one that it goes to.
+Socket bindFor(const addrinfo &to) {
+  auto portTo = reinterpret_cast<const sockaddr_in *>(to.ai_addr)->sin_port; // IPv6 has it there too
+  Socket unwanted; // is held, so that the next port is another one
+  for (;;) {
+    Socket made(socket(to.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!made)
+      return made;
+    shareAddress(made);
+    sockaddr_storage any{};
+    any.ss_family = static_cast<sa_family_t>(to.ai_family);
+    if (bind(made.get(), reinterpret_cast<sockaddr *>(&any), to.ai_addrlen) != 0)
+      return Socket();
+    if (portOf(made) != ntohs(portTo))
+      return made;
+    unwanted = std::move(made);
+  }
+}
+
 /// The first bytes on a connection between two listeners.
 struct Hello {
   char secret[16];
@@ -118,14 +143,14 @@ bool writeAll(const Socket &socket, const void *data, size_t bytes, SocketClock:
   return true;
 }
 
-Socket listenOn(int port) {
+Socket bindTo(int port) {
   // One that hears both families, or, on a machine without the newer one, the older.
   for (int family : {AF_INET6, AF_INET}) {
     Socket made(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!made)
       continue;
-    int on = 1, off = 0;
-    setsockopt(made.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    int off = 0;
+    shareAddress(made);
     sockaddr_in6 newer{};
     sockaddr_in older{};
     newer.sin6_family = AF_INET6;
@@ -138,11 +163,18 @@ Socket listenOn(int port) {
     } else {
       status = bind(made.get(), reinterpret_cast<sockaddr *>(&older), sizeof(older));
     }
-    if (status == 0 && listen(made.get(), SOMAXCONN) == 0)
+    if (status == 0)
       return made;
     if (errno == EADDRINUSE || errno == EACCES)
       break;
   }
+  return Socket();
+}
+
+Socket listenOn(int port) {
+  Socket made = bindTo(port);
+  if (made && listen(made.get(), SOMAXCONN) == 0)
+    return made;
   return Socket();
 }
 
@@ -155,7 +187,7 @@ int portOf(const Socket &socket) {
 }
 
 Socket connectTo(const addrinfo &to, SocketClock::time_point until) {
-  Socket made(socket(to.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  Socket made = bindFor(to);
   if (!made)
     return made;
   int error = ::connect(made.get(), to.ai_addr, to.ai_addrlen) == 0 ? 0 : errno;

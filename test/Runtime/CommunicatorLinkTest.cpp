@@ -185,7 +185,8 @@ template <int kProcesses> std::vector<std::string> runLinked(Grid grid, const Ra
 }
 
 template <int kProcesses> std::vector<std::string> runOverTcp(Grid grid, const RankBody &body) {
-  return runLinked(kProcesses, grid, body, [port = freePort()](Post &, int index) {
+  FreePort port;
+  return runLinked(kProcesses, grid, body, [&](Post &, int index) {
     return createTcpWire(tcpLaunch(index, kProcesses, port));
   });
 }

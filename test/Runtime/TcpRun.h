@@ -18,7 +18,13 @@ inline Launch tcpLaunch(int index, int count, int port) {
   return launch;
 }
 
-/// One at which nobody listens.
-inline int freePort() { return portOf(listenOn(0)); }
+/// One at which nobody listens. As long as this is kept, no other is given it.
+class FreePort {
+public:
+  operator int() const { return portOf(held); }
+
+private:
+  Socket held = bindTo(0);
+};
 
 } // namespace seqpar::rt::test

@@ -29,8 +29,8 @@ using testing::Each;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-/// A connection to a port of this machine, as a stranger makes it.
-Socket knock(int port) {
+/// Tries once to connect to a port of this machine.
+Socket tryPort(int port, SocketClock::time_point until) {
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(static_cast<uint16_t>(port));
@@ -39,9 +39,14 @@ Socket knock(int port) {
   info.ai_family = AF_INET;
   info.ai_addr = reinterpret_cast<sockaddr *>(&to);
   info.ai_addrlen = sizeof(to);
+  return connectTo(info, until);
+}
+
+/// A connection to a port of this machine, as a stranger makes it.
+Socket knock(int port) {
   auto until = SocketClock::now() + std::chrono::seconds(10);
   for (;;) {
-    Socket made = connectTo(info, until);
+    Socket made = tryPort(port, until);
     if (made || SocketClock::now() > until)
       return made;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -69,14 +74,30 @@ std::vector<std::string> join(const std::vector<Launch> &launches) {
   return errors;
 }
 
+// The system goes through the ports it deals out: odd ones for some uses, even ones for others.
+TEST(Sockets, NoneIsItsOwnPeer) {
+  int even = FreePort() & ~1; // not kept
+  auto until = SocketClock::now() + std::chrono::seconds(20);
+  for (int i = 0; i < 60000 && SocketClock::now() < until; ++i)
+    for (int port : {even, even + 1})
+      if (Socket made = tryPort(port, until); made)
+        ASSERT_NE(portOf(made), port) << "in attempt " << i;
+}
+
+TEST(Sockets, AConnectionDoesNotKeepItsPortFromAListener) {
+  Socket listening = listenOn(0);
+  Socket connected = knock(portOf(listening));
+  EXPECT_TRUE(listenOn(portOf(connected)));
+}
+
 TEST(Rendezvous, AllLearnTheTextsOfAll) {
-  int port = freePort();
+  FreePort port;
   EXPECT_THAT(join({tcpLaunch(2, 3, port), tcpLaunch(0, 3, port), tcpLaunch(1, 3, port)}),
               Each(""));
 }
 
 TEST(Rendezvous, StrangersDoNotDisturb) {
-  int port = freePort();
+  FreePort port;
   std::vector<std::string> errors;
   std::thread joining([&] { errors = join({tcpLaunch(0, 2, port)}); });
   Socket silent = knock(port), talking = knock(port), gone = knock(port);
@@ -93,13 +114,13 @@ TEST(Rendezvous, StrangersDoNotDisturb) {
 }
 
 TEST(Rendezvous, AnotherWorldSizeEndsBoth) {
-  int port = freePort();
+  FreePort port;
   EXPECT_THAT(join({tcpLaunch(0, 2, port), tcpLaunch(1, 3, port)}),
               Each("RANK=1 has WORLD_SIZE=3, RANK=0 has WORLD_SIZE=2: expected the same"));
 }
 
 TEST(Rendezvous, ARankIsTakenOnce) {
-  int port = freePort();
+  FreePort port;
   auto errors = join({tcpLaunch(0, 3, port), tcpLaunch(1, 3, port), tcpLaunch(1, 3, port)});
   EXPECT_EQ(errors[0], "two processes have RANK=1");
   EXPECT_THAT(errors, Each(testing::AnyOf("two processes have RANK=1",
@@ -107,7 +128,7 @@ TEST(Rendezvous, ARankIsTakenOnce) {
 }
 
 TEST(Rendezvous, ProcessesOfAnotherRunAreRefusedAndThisOneGoesOn) {
-  int port = freePort();
+  FreePort port;
   Launch other = tcpLaunch(1, 2, port);
   other.run = 5;
   std::vector<std::string> errors;
@@ -135,7 +156,7 @@ TEST(Rendezvous, APortOfAnotherProgramIsTold) {
 }
 
 TEST(Rendezvous, AnAddressThatIsNoneIsTold) {
-  Launch launch = tcpLaunch(1, 2, freePort());
+  Launch launch = tcpLaunch(1, 2, FreePort());
   launch.host = "no such host";
   EXPECT_THAT(join({launch}), Each(StartsWith("MASTER_ADDR=no such host: cannot be resolved: ")));
 }
@@ -144,7 +165,7 @@ TEST(Rendezvous, AnAddressThatIsNoneIsTold) {
 class TcpWires : public testing::Test {
 protected:
   void SetUp() override {
-    int port = freePort();
+    FreePort port;
     std::thread second([&] { wires[1] = createTcpWire(tcpLaunch(1, 2, port)); });
     wires[0] = createTcpWire(tcpLaunch(0, 2, port));
     second.join();

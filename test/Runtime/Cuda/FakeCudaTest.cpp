@@ -183,6 +183,30 @@ TEST_F(FakeCuda, EventsOfCapturesAreNotForOthers) {
                           "an event of a capture is asked for"));
 }
 
+TEST_F(FakeCuda, ACaptureForbidsItsThreadToAllocate) {
+  for (auto [mode, others] : {std::pair(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, 0),
+                              std::pair(CU_STREAM_CAPTURE_MODE_GLOBAL, 1)}) {
+    (*context)->cuStreamBeginCapture(*one, mode);
+    CUdeviceptr none = 0, some = 0;
+    EXPECT_NE((*context)->cuMemAlloc(&none, 64), CUDA_SUCCESS);
+    EXPECT_THAT(fakecuda::takeProblems(), ElementsAre("cuMemAlloc while a stream captures"));
+    CUgraph graph = nullptr;
+    std::thread other([&] {
+      context->use();
+      if ((*context)->cuMemAlloc(&some, 64) == CUDA_SUCCESS)
+        (*context)->cuMemFree(some);
+      EXPECT_THAT(fakecuda::takeProblems(), testing::SizeIs(others));
+      EXPECT_EQ((*context)->cuStreamEndCapture(*one, &graph),
+                CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD);
+      EXPECT_THAT(fakecuda::takeProblems(),
+                  ElementsAre("a capture is ended by another thread than began it"));
+    });
+    other.join();
+    EXPECT_EQ((*context)->cuStreamEndCapture(*one, &graph), CUDA_SUCCESS);
+    (*context)->cuGraphDestroy(graph);
+  }
+}
+
 TEST_F(FakeCuda, CapturesHaveToComeBack) {
   cuda::Event fork(*context), join(*context);
   auto capture = [&](bool joins) {

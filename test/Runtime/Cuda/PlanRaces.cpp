@@ -3,9 +3,9 @@
 //   cuda-plan-races PROGRAM...
 //
 // Runs steps of compiled programs through the executor on the fake driver: with a GPU for each rank
-// and NCCL, and with ranks that share one. Row kernels and attention do nothing but tell what they
-// read and write, from the program's table; products are computed. Fails on any problem that the
-// fake finds: accesses that nothing orders, above all.
+// and NCCL, and with ranks that share one. Row kernels, attention and products do nothing but tell what
+// they read and write, kernels from the program's table. Fails on any problem that the fake finds:
+// accesses that nothing orders, above all.
 //
 //===----------------------------------------------------------------------===//
 
@@ -67,6 +67,7 @@ void registerKernels(const program::Program &program) {
 void runSteps(const ProgramFile &file, bool apart) {
   fakecuda::reset({.devices = 64});
   fakenccl::reset();
+  fakecublaslt::configure({.computes = false});
   registerKernels(file.program());
   GlobalBatch batch = test::randomBatch(file.globalBatch(), file.program().seq_length(), 1, 0.15);
   batch.isRandom.assign(size_t(file.globalBatch()), 0);

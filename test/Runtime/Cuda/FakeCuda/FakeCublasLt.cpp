@@ -327,15 +327,18 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, 
       !fits(product.operation, product.a, product.b, product.d))
     return CUBLAS_STATUS_INVALID_VALUE;
   int extra;
+  bool computes;
   {
     std::lock_guard lock(mutex);
     ++counts[algorithm->data[0]];
     computeType = product.operation.compute;
     extra = configuration.extraMicroseconds[algorithm->data[0]];
+    computes = configuration.computes;
   }
   CUresult result =
       fakecuda::issue(reinterpret_cast<CUstream>(stream), "product", product.accesses(), [=] {
-        product.run();
+        if (computes)
+          product.run();
         if (extra)
           std::this_thread::sleep_for(std::chrono::microseconds(extra));
       });

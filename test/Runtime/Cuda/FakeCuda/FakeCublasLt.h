@@ -17,6 +17,7 @@ struct Configuration {
   int offered = 3;                        ///< of the three
   cublasStatus_t heuristicStatus = CUBLAS_STATUS_SUCCESS;
   bool acceptsCached = true; ///< whether an algorithm that the heuristic has not just made is good
+  bool computes = true;      ///< else products only tell what they read and write
 };
 
 void configure(const Configuration &configuration);

@@ -16,8 +16,8 @@
 //
 // Problems are also: memory that was never allocated, was freed or is too small, unknown kernels,
 // streams and events, the default stream, more shared memory or threads than a device has, host
-// waits and allocations while a stream captures, captures that do not come back to their stream,
-// waits for events of captures that are over.
+// waits for streams that capture, allocations that a capture forbids this thread, captures that do
+// not come back to their stream or their thread, waits for events of captures that are over.
 //
 //===----------------------------------------------------------------------===//
 #pragma once

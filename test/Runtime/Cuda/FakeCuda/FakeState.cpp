@@ -253,11 +253,14 @@ void State::launch(Graph &graph, Stream &stream) {
 }
 
 bool State::refusesWhileCapturing(const char *function) {
-  for (auto &[stream, owner] : streams)
-    if (stream->graph && stream->device == currentDevice) {
-      problem(std::string(function) + " while a stream captures");
-      return true;
-    }
+  for (auto &[stream, owner] : streams) {
+    if (!stream->graph || stream->graph->mode == CU_STREAM_CAPTURE_MODE_RELAXED ||
+        (stream->graph->mode == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL &&
+         stream->graph->thread != std::this_thread::get_id()))
+      continue;
+    problem(std::string(function) + " while a stream captures");
+    return true;
+  }
   return false;
 }
 

@@ -71,6 +71,8 @@ struct Graph {
   std::vector<Node> nodes; ///< in an order that the edges allow
   size_t origin = 0;       ///< number of the stream that began the capture
   bool open = true;        ///< while it is captured
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+  std::thread::id thread; ///< that began the capture
   RaceCheck races;
   /// By captured stream: what the operations of other streams than the origin's run on.
   std::map<size_t, std::shared_ptr<Stream>> branches;
@@ -174,6 +176,7 @@ struct State {
   void launch(Graph &graph, Stream &stream);
   /// False, with a problem, when an access is outside of allocated memory: it does not run then.
   bool checkMemory(const Operation &operation);
+  /// Whether a capture forbids this thread a call that is not safe in one, as its mode says.
   bool refusesWhileCapturing(const char *function);
 
 private:

@@ -199,7 +199,7 @@ CUresult cuEventElapsedTime(float *milliseconds, CUevent from, CUevent to) {
   return CUDA_SUCCESS;
 }
 
-CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode) {
+CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode mode) {
   State &s = state();
   Lock lock(s.mutex);
   if (CUresult error = s.begin("cuStreamBeginCapture"))
@@ -213,6 +213,8 @@ CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode) {
   }
   found->graph = std::make_shared<Graph>();
   found->graph->origin = found->number;
+  found->graph->mode = mode;
+  found->graph->thread = std::this_thread::get_id();
   found->origin = true;
   found->captured = {};
   s.operations.push_back("capture");
@@ -230,6 +232,11 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph) {
     return CUDA_ERROR_ILLEGAL_STATE;
   }
   std::shared_ptr<Graph> captured = found->graph;
+  if (captured->mode != CU_STREAM_CAPTURE_MODE_RELAXED &&
+      captured->thread != std::this_thread::get_id()) {
+    s.problem("a capture is ended by another thread than began it");
+    return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
+  }
   CUresult result = CUDA_SUCCESS;
   captured->open = false;
   for (auto &[each, owner] : s.streams) {
