@@ -79,7 +79,8 @@ void shareAddress(const Socket &socket) {
 
 // A socket for a connection from a port other than the one that it goes to.
 Socket bindFor(const addrinfo &to) {
-  auto portTo = reinterpret_cast<const sockaddr_in *>(to.ai_addr)->sin_port; // IPv6 has it there too
+  // An IPv6 address has it at the same place.
+  auto portTo = reinterpret_cast<const sockaddr_in *>(to.ai_addr)->sin_port;
   Socket unwanted; // is held, so that the next port is another one
   for (;;) {
     Socket made(socket(to.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));

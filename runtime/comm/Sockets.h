@@ -40,15 +40,15 @@ bool waitFor(const Socket &socket, short events, SocketClock::time_point until);
 /// All of the bytes before the time is up; false when the other side does not.
 bool readAll(const Socket &socket, void *data, size_t bytes, SocketClock::time_point until);
 bool writeAll(const Socket &socket, const void *data, size_t bytes, SocketClock::time_point until);
-/// Has a port of all interfaces, 0: any, and does not listen yet. Others may have the same one until
-/// one listens; none is given it for 0, nor for a connection of its own. Empty, with errno, when it
-/// cannot.
+/// Has a port of all interfaces, 0: any, and does not listen yet. Others may have the same one
+/// until one listens; none is given it for 0, nor for a connection of its own. Empty, with errno,
+/// when it cannot.
 Socket bindTo(int port);
 /// The same, and listens.
 Socket listenOn(int port);
 int portOf(const Socket &socket);
 /// Never from the port that it connects to: one that tries a port of its own machine at which
-/// nobody listens yet would come to be its own peer, and would keep the port from whom it waits for.
+/// nobody listens yet would come to be its own peer, and keep the port from whom it waits for.
 /// Empty, with errno, when it cannot.
 Socket connectTo(const addrinfo &to, SocketClock::time_point until);
 

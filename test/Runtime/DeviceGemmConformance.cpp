@@ -141,7 +141,8 @@ void checkEpilogue(Device &device, FloatType type, bool saves) {
     value = rounded(type, value);
   for (size_t i = 0; i < sums.size(); ++i) {
     double x = sums[i] += double(bias[i % size_t(p.n)]);
-    results.push_back(saves ? 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))) : x);
+    results.push_back(
+        saves ? 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))) : x);
   }
   FloatArray a(device, host.a, type), b(device, host.b, type),
       c(device, std::vector<float>(results.size(), NAN), type),

@@ -277,7 +277,8 @@ TEST(ExecutorFailure, OneRanksFailureEndsAllWithItsPlace) {
     for (int step = 0; step < 100; ++step)
       executor.step({}, countedBatch(1, 8));
   });
-  EXPECT_THAT(errors, Each(HasSubstr(": RowKernel of nn.layer_norm bert-tiny.mlir:21:10: no more memory")));
+  EXPECT_THAT(errors, Each(HasSubstr(
+                          ": RowKernel of nn.layer_norm bert-tiny.mlir:21:10: no more memory")));
   EXPECT_THAT(errors, Each(testing::StartsWith("rank ")));
   EXPECT_THAT(errors, Each(errors[0]));
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));

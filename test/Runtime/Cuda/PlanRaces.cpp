@@ -3,9 +3,9 @@
 //   cuda-plan-races PROGRAM...
 //
 // Runs steps of compiled programs through the executor on the fake driver: with a GPU for each rank
-// and NCCL, and with ranks that share one. Row kernels, attention and products do nothing but tell what
-// they read and write, kernels from the program's table. Fails on any problem that the fake finds:
-// accesses that nothing orders, above all.
+// and NCCL, and with ranks that share one. Row kernels, attention and products do nothing but tell
+// what they read and write, kernels from the program's table. Fails on any problem that the fake
+// finds: accesses that nothing orders, above all.
 //
 //===----------------------------------------------------------------------===//
 
