@@ -8,7 +8,6 @@
 #include <fmt/ranges.h>
 #include <memory>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <thread>
 

@@ -79,7 +79,7 @@ void shareAddress(const Socket &socket) {
 
 // A socket for a connection from a port other than the one that it goes to.
 Socket bindFor(const addrinfo &to) {
-  // An IPv6 address has it at the same place.
+  // The port is at the same place in addresses of both families.
   auto portTo = reinterpret_cast<const sockaddr_in *>(to.ai_addr)->sin_port;
   Socket unwanted; // is held, so that the next port is another one
   for (;;) {

@@ -87,6 +87,7 @@ TEST(Sockets, NoneIsItsOwnPeer) {
 TEST(Sockets, AConnectionDoesNotKeepItsPortFromAListener) {
   Socket listening = listenOn(0);
   Socket connected = knock(portOf(listening));
+  ASSERT_TRUE(connected);
   EXPECT_TRUE(listenOn(portOf(connected)));
 }
 
